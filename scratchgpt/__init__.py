@@ -1,0 +1,38 @@
+"""Language-model pretraining from scratch: every forward and backward pass by hand, in NumPy or CuPy.
+
+>>> import scratchgpt as sg                                             # doctest: +SKIP
+>>> model = sg.load("runs/plays")                                       # doctest: +SKIP
+"""
+
+from importlib import import_module
+
+from scratchgpt import backend as _backend  # noqa: F401  first: BLAS is tuned before NumPy is loaded
+
+__version__ = "0.1.0"
+
+# name -> the module that defines it; imported on first use, so that `import scratchgpt` stays quick
+_HOME = {
+    "AdamW": "optim",
+    "BPETokenizer": "tokenizers",
+    "GPT": "models.gpt",
+    "GPTConfig": "models.gpt",
+    "InputError": "errors",
+    "PRESETS": "models.gpt",
+    "TrainConfig": "train",
+    "Trainer": "train",
+    "generate": "generate",
+    "load": "interop",
+    "load_tokenizer": "interop",
+    "save": "interop",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name):
+    if name not in _HOME:
+        raise AttributeError(f"module 'scratchgpt' has no attribute {name!r}")
+    return getattr(import_module(f"scratchgpt.{_HOME[name]}"), name)
+
+
+def __dir__():
+    return sorted([*globals(), *_HOME])

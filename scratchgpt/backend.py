@@ -1,0 +1,134 @@
+"""Where arrays live and how fast: NumPy or CuPy, BLAS kernels, threads, allocator.
+
+`tune_before_numpy` runs when `scratchgpt` is imported. OpenBLAS inside NumPy's wheel does not know newer AMD
+processors and falls back to its Haswell kernels, at half the speed; where the processor has AVX-512 the SkylakeX
+kernels are asked for instead. Nothing is touched when NumPy is already loaded, when the user has chosen
+(OPENBLAS_CORETYPE), or when SCRATCHGPT_TUNE=0.
+"""
+
+import contextlib
+import ctypes
+import os
+import platform
+import sys
+
+from scratchgpt.errors import InputError
+
+AVX512_NEEDED = frozenset({"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"})  # what SkylakeX kernels execute
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # glibc's malloc.h
+
+tuning = {}  # what was done, for `scratchgpt doctor`
+
+
+def cpu_flags():
+    """The processor's feature flags as Linux names them; empty where they cannot be read."""
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+            for line in file:
+                if line.startswith("flags"):
+                    return frozenset(line.split(":", 1)[1].split())
+    except OSError:
+        pass
+    return frozenset()
+
+
+def tune_before_numpy():
+    """Chooses the BLAS kernels and the allocator's behaviour; records what it did, and why not, in `tuning`."""
+    if os.environ.get("SCRATCHGPT_TUNE") == "0":
+        tuning.update(blas="left alone: SCRATCHGPT_TUNE=0", allocator="left alone: SCRATCHGPT_TUNE=0")
+        return
+    tuning["blas"] = choose_blas_kernels()
+    tuning["allocator"] = keep_freed_memory()
+
+
+def choose_blas_kernels():
+    if "OPENBLAS_CORETYPE" in os.environ:
+        return f"left alone: OPENBLAS_CORETYPE={os.environ['OPENBLAS_CORETYPE']} was set"
+    if "numpy" in sys.modules:
+        return "left alone: NumPy was imported before scratchgpt"
+    if platform.machine() not in ("x86_64", "AMD64") or not cpu_flags() >= AVX512_NEEDED:
+        return "left alone: no AVX-512 (f, bw, cd, dq, vl)"
+    os.environ["OPENBLAS_CORETYPE"] = "SKYLAKEX"
+    try:
+        import numpy  # noqa: F401  OpenBLAS reads the variable while it is loaded, and only then
+    finally:
+        del os.environ["OPENBLAS_CORETYPE"]  # ours alone: child processes choose for themselves
+    return "SkylakeX kernels asked for: the processor has AVX-512"
+
+
+def keep_freed_memory():
+    """Tells glibc to keep freed memory instead of returning it to the kernel: a training step frees and takes the same
+    gigabytes again, and each return costs a page fault per 4 KiB."""
+    if platform.libc_ver()[0] != "glibc":
+        return "left alone: not glibc"
+    libc = ctypes.CDLL(None)
+    settings = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 1 << 28))
+    if not all(libc.mallopt(option, value) for option, value in settings):
+        return "mallopt refused"
+    return "freed memory is kept (mallopt)"
+
+
+tune_before_numpy()
+
+import numpy as np  # noqa: E402
+from threadpoolctl import ThreadpoolController  # noqa: E402
+
+_pools = None
+
+
+def array_module(x):
+    """The module whose functions take x: numpy, cupy, or whichever module defines x's class."""
+    if isinstance(x, (np.ndarray, np.generic)):
+        return np
+    return sys.modules[type(x).__module__.partition(".")[0]]
+
+
+def get_module(device):
+    """"cpu" -> numpy, "cuda" -> cupy. Raises InputError, saying what to install, when there is no such device."""
+    if device == "cpu":
+        return np
+    if device != "cuda":
+        raise InputError(f"device {device!r} is unknown; expected cpu or cuda")
+    try:
+        import cupy
+    except ImportError:
+        raise InputError(
+            "device cuda needs CuPy, which is not installed; run pip install 'scratchgpt[cuda12]' "
+            "(CUDA 12) or 'scratchgpt[cuda13]' (CUDA 13), or use --device cpu"
+        ) from None
+    if not cupy.is_available():
+        raise InputError("device cuda: CuPy finds no CUDA device here; check nvidia-smi, or use --device cpu")
+    return cupy
+
+
+def to_host(x):
+    """x as a NumPy array (copied from the device if it lives there)."""
+    return x if isinstance(x, np.ndarray) else x.get() if hasattr(x, "get") else np.asarray(x)
+
+
+def blas_pools():
+    """threadpoolctl's view of the BLAS libraries, found once: looking them up costs milliseconds, a limit 4 us."""
+    global _pools
+    if _pools is None:
+        _pools = ThreadpoolController().select(user_api="blas")
+    return _pools
+
+
+def blas_threads(n):
+    """Context manager: BLAS uses n threads inside it."""
+    return blas_pools().limit(limits=n)
+
+
+def available_cores():
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def blas_kernels():
+    """The kernel family each loaded BLAS library uses, such as "SkylakeX"."""
+    return [info.get("architecture", "unknown") for info in blas_pools().info()]
+
+
+def silence_float_warnings(xp):
+    """Context manager: overflow and invalid operations pass silently (the training loop looks at the result)."""
+    return np.errstate(all="ignore") if xp is np else contextlib.nullcontext()
