@@ -106,26 +106,24 @@ def gelu_backward(dout, cache):
 
 
 def normal_cdf(x):
-    """Phi(x) to about 1e-16, from +, *, / and exp alone, because NumPy has no erf.
+    """Phi(x), each tail to a relative 2e-14, from +, *, / and exp alone, because NumPy has no erf.
 
-    For |x| < 3.5 the series Phi(x) = 1/2 + phi(x) (x + x^3/3 + x^5/(3*5) + ...) (Marsaglia 2004), beyond it the
+    For |x| < 2 the series Phi(x) = 1/2 + phi(x) (x + x^3/3 + x^5/(3*5) + ...) (Marsaglia 2004), beyond it the
     continued fraction of the tail, phi(x) / (x + 1/(x + 2/(x + 3/(x + ...)))) (Abramowitz & Stegun 26.2.14).
     """
     xp = array_module(x)
-    size = xp.abs(x.real)                                             # .real: the complex step takes x + ih
-    size = xp.where(x.real < 0, -x, x)                                # |x|, analytic in x
-    near = xp.where(size.real < 3.5, size, 0 * size)                  # each formula sees only what it can do
-    far = xp.where(size.real < 3.5, 0 * size + 3.5, size)
+    size = xp.where(x.real < 0, -x, x)                                # |x|, but analytic: the complex step takes x + ih
+    central = size.real < 2
+    near, far = xp.where(central, size, 0), xp.where(central, 2, size)   # each formula sees only what it can do
     density = xp.exp(-0.5 * size * size) * (1 / math.sqrt(2 * math.pi))
-    term = near
-    series = near
-    for k in range(3, 120, 2):
-        term = term * (near * near) / k
+    series = term = near
+    for k in range(3, 48, 2):                                         # 2^47 / (3 * 5 * ... * 47) < 1e-16
+        term = term * near * near / k
         series = series + term
     fraction = far
     for k in range(80, 0, -1):
         fraction = far + k / fraction
-    upper = xp.where(size.real < 3.5, 0.5 - density * series, density / fraction)   # P(Z > |x|)
+    upper = xp.where(central, 0.5 - density * series, density / fraction)   # P(Z > |x|)
     return xp.where(x.real < 0, upper, 1 - upper)
 
 
@@ -147,10 +145,10 @@ def attention_forward(q, k, v, bias=None, mask=None, causal=True):
     if visible is not None:
         scores = xp.where(visible, scores, -math.inf)
     largest = scores.real.max(-1, keepdims=True)                      # .real: the complex step passes through here
-    largest = xp.where(largest == -math.inf, 0 * largest, largest) if visible is not None else largest
+    largest = xp.where(largest == -math.inf, 0, largest)              # all keys hidden: -inf - -inf would be NaN
     probs = xp.exp(scores - largest)                                  # (B, H, T, S): hidden keys are exactly 0
     total = probs.sum(-1, keepdims=True)
-    probs /= xp.where(total == 0, 1 + total, total)                   # all keys hidden: 0 / 1
+    probs /= xp.where(total == 0, 1, total)                           # all keys hidden: 0 / 1
     out = xp.ascontiguousarray((probs @ vh).transpose(0, 2, 1, 3))    # (B, T, H, D)
     return out, (q, k, v, probs, None if bias is None else bias.shape)
 
@@ -194,13 +192,14 @@ def dropout_forward(x, p, key, start=0):
     """Inverted dropout: each element is zeroed with probability p, the others are scaled by 1/(1-p)
     (Srivastava et al. 2014).
 
-    Element i of x in C order is kept iff counter_hash(key, start + i) >= p 2^32: a pure function of the counter, so a
-    resumed run, a run split over threads and a GPU draw the same mask. key: an int; start: x's first counter.
+    Element i of x in C order is kept iff draw start + i of counter_hash is at least p 2^32: a pure function of the
+    counter, so a resumed run, a run split over threads and a GPU draw the same mask. key: an int of up to 64 bits;
+    start: the counter of x's first element.
     """
     if not 0 <= p < 1:
         raise InputError(f"dropout p is {p}; expected 0 <= p < 1")
     xp = array_module(x)
-    keep = counter_hash(xp, key, start, x.size).reshape(x.shape) >= math.ceil(p * 2**32)
+    keep = counter_hash(xp, key, start, x.size).reshape(x.shape) >= int(p * 2**32)
     scale = 1 / (1 - p)
     return x * keep * scale, (keep, scale)
 
@@ -212,18 +211,35 @@ def dropout_backward(dout, cache):
 
 
 def counter_hash(xp, key, start, n):
-    """n uint32 draws for the counters start .. start + n - 1 under key: two rounds of a 32-bit finalizer
-    ("lowbias32", Wellons 2018), keyed before each round."""
+    """n uint32 draws, one for each of the counters start .. start + n - 1, under key (ints of up to 64 bits).
+
+    Two rounds of a 32-bit mixer ("lowbias32", Wellons 2018), each round keyed; unsigned arithmetic wraps modulo 2^32 in
+    NumPy and CuPy alike. The two round keys come from key and from the counters' bits above the 32nd.
+    """
+    block, first = divmod(start, 1 << 32)
+    left = (1 << 32) - first                                          # counters until the bits above the 32nd change
+    if n > left:
+        halves = counter_hash(xp, key, start, left), counter_hash(xp, key, start + left, n - left)
+        return xp.concatenate(halves)
+    round_keys = split_mix(split_mix(key) ^ block)
     x = xp.arange(n, dtype=xp.uint32)
-    x += (start + (key & 0xFFFFFFFF)) & 0xFFFFFFFF
-    for word in ((start >> 32) ^ (key >> 32), key >> 64):
-        x ^= (word * 0x9E3779B9) & 0xFFFFFFFF
+    x += first
+    for round_key in (round_keys >> 32, round_keys & 0xFFFFFFFF):
+        x ^= round_key
         x ^= x >> 16
         x *= 0x7FEB352D
         x ^= x >> 15
         x *= 0x846CA68B
         x ^= x >> 16
     return x
+
+
+def split_mix(word):
+    """One step of SplitMix64 on a Python int (Steele, Lea & Flood 2014): every bit out depends on every bit in."""
+    word = (word + 0x9E3779B97F4A7C15) % 2**64
+    word = (word ^ word >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    word = (word ^ word >> 27) * 0x94D049BB133111EB % 2**64
+    return word ^ word >> 31
 
 
 HEAD_CHUNK = 1 << 22  # logits held at a time by the output head, in elements

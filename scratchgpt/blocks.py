@@ -1,0 +1,136 @@
+"""The parts of a transformer, each a forward and a backward over an op table.
+
+`p` is a namespace of parameter views and `g` the namespace of gradient views of the same shapes. A backward *adds*
+into g (``g.weight += dweight``), so tied weights and gradient accumulation need no special case.
+"""
+
+from scratchgpt.backend import array_module
+
+
+def linear_forward(ops, x, p):
+    return ops.linear_forward(x, p.weight, p.bias)
+
+
+def linear_backward(ops, dout, cache, g):
+    dx, dweight, dbias = ops.linear_backward(dout, cache)
+    g.weight += dweight
+    g.bias += dbias
+    return dx
+
+
+def norm_forward(ops, x, p, eps):
+    return ops.layer_norm_forward(x, p.weight, p.bias, eps)
+
+
+def norm_backward(ops, dout, cache, g):
+    dx, dweight, dbias = ops.layer_norm_backward(dout, cache)
+    g.weight += dweight
+    g.bias += dbias
+    return dx
+
+
+def dropout_forward(ops, x, drop, site):
+    """drop: None (no dropout) or (p, key, start); site numbers the places in the model where dropout is applied."""
+    if drop is None:
+        return x, None
+    p, key, start = drop
+    return ops.dropout_forward(x, p, key + site, start * x[0].size)
+
+
+def dropout_backward(ops, dout, cache):
+    return dout if cache is None else ops.dropout_backward(dout, cache)
+
+
+def attend_forward(ops, x, p, n_head, mask=None, causal=True, kv=None):
+    """Multi-head self-attention (Vaswani et al. 2017, section 3.2.2). x (B, T, C) -> (B, T, C).
+
+    mask (B, S) bool: True where a key may be seen. kv: None, or a function that takes this call's keys and values and
+    returns them with the past before them (generation with a cache; such a call has no backward).
+    """
+    B, T, C = x.shape
+    qkv, qkv_cache = linear_forward(ops, x, p.qkv)                    # (B, T, 3C)
+    qkv = qkv.reshape(B, T, 3, n_head, C // n_head)
+    q, k, v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]                # (B, T, H, D) each, no copy
+    if kv is not None:
+        k, v = kv(k, v)                                               # (B, S, H, D)
+    heads, attention_cache = ops.attention_forward(q, k, v, mask=mask, causal=causal)
+    out, out_cache = linear_forward(ops, heads.reshape(B, T, C), p.out)
+    return out, (qkv_cache, attention_cache, out_cache, heads.shape)
+
+
+def attend_backward(ops, dout, cache, g):
+    qkv_cache, attention_cache, out_cache, heads_shape = cache
+    dheads = linear_backward(ops, dout, out_cache, g.out).reshape(heads_shape)   # (B, T, H, D)
+    dq, dk, dv, _ = ops.attention_backward(dheads, attention_cache)
+    B, T, H, D = heads_shape
+    dqkv = array_module(dq).stack((dq, dk, dv), 2).reshape(B, T, 3 * H * D)
+    return linear_backward(ops, dqkv, qkv_cache, g.qkv)
+
+
+def feed_forward_forward(ops, x, p, approximate):
+    """down(GELU(up(x))) (Vaswani et al. 2017, eq. 2, with GELU for ReLU). x (B, T, C) -> (B, T, C)."""
+    hidden, up_cache = linear_forward(ops, x, p.up)                   # (B, T, 4C)
+    hidden, gelu_cache = ops.gelu_forward(hidden, approximate)
+    out, down_cache = linear_forward(ops, hidden, p.down)
+    return out, (up_cache, gelu_cache, down_cache)
+
+
+def feed_forward_backward(ops, dout, cache, g):
+    up_cache, gelu_cache, down_cache = cache
+    dhidden = linear_backward(ops, dout, down_cache, g.down)          # (B, T, 4C)
+    dhidden = ops.gelu_backward(dhidden, gelu_cache)
+    return linear_backward(ops, dhidden, up_cache, g.up)
+
+
+def block_forward(ops, x, p, config, mask=None, drop=None, site=0, kv=None):
+    """One transformer block: attention, then the feed-forward, each inside a residual connection.
+
+    Pre-norm (GPT-2): x += f(norm(x)); post-norm (GPT-1): x = norm(x + f(x)). config gives n_head, layer_norm_eps,
+    norm_first and gelu; drop and site are dropout_forward's (a block takes two sites).
+    """
+    eps, caches = config.layer_norm_eps, []
+
+    def attend(h):
+        return attend_forward(ops.at("attn"), h, p.attn, config.n_head, mask, kv=kv)
+
+    def feed_forward(h):
+        return feed_forward_forward(ops.at("mlp"), h, p.mlp, config.gelu)
+
+    for part, norm, f in ((0, p.ln1, attend), (1, p.ln2, feed_forward)):
+        place = ops.at(f"ln{part + 1}")
+        if config.norm_first:
+            h, norm_cache = norm_forward(place, x, norm, eps)
+            h, f_cache = f(h)
+            h, drop_cache = dropout_forward(ops, h, drop, site + part)
+            h += x                                                    # ours to overwrite; x is the caller's
+            x = h
+        else:
+            h, f_cache = f(x)
+            h, drop_cache = dropout_forward(ops, h, drop, site + part)
+            h += x
+            x, norm_cache = norm_forward(place, h, norm, eps)
+        caches.append((norm_cache, f_cache, drop_cache))
+    return x, (caches, config.norm_first)
+
+
+def block_backward(ops, dx, cache, g):
+    caches, norm_first = cache
+    parts = (
+        (0, g.ln1, g.attn, attend_backward, "attn"),
+        (1, g.ln2, g.mlp, feed_forward_backward, "mlp"),
+    )
+    for part, norm, params, f_backward, place in reversed(parts):
+        norm_cache, f_cache, drop_cache = caches.pop()                # freed as soon as it is used
+        norm_ops = ops.at(f"ln{part + 1}")
+        if norm_first:                                                # forward was: x + drop(f(norm(x)))
+            dh = dropout_backward(ops, dx, drop_cache)
+            dh = f_backward(ops.at(place), dh, f_cache, params)
+            dh = norm_backward(norm_ops, dh, norm_cache, norm)
+            dh += dx
+        else:                                                         # forward was: norm(x + drop(f(x)))
+            dsum = norm_backward(norm_ops, dx, norm_cache, norm)
+            dh = dropout_backward(ops, dsum, drop_cache)
+            dh = f_backward(ops.at(place), dh, f_cache, params)
+            dh += dsum
+        dx = dh
+    return dx

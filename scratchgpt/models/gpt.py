@@ -1,0 +1,292 @@
+"""GPT: a decoder-only transformer language model (Radford et al. 2018, 2019; Brown et al. 2020).
+
+`GPTConfig` says what is built, `parameter_spec` what it is made of, `GPT` runs it: `loss` and `backward` to train,
+`logits` to look, `next_logits` with a `KVCache` to sample.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from scratchgpt import blocks
+from scratchgpt.backend import get_module
+from scratchgpt.errors import InputError
+from scratchgpt.ops import default_table
+from scratchgpt.params import ONES, ZEROS, ParamStore
+
+IGNORED = -100  # a label with this value is not a target, as in PyTorch and Hugging Face
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    """The shape of a GPT."""
+
+    vocab_size: int = 50257
+    n_ctx: int = 1024                # positions: the longest context
+    n_layer: int = 12
+    n_head: int = 12
+    n_embd: int = 768                # model width C
+    n_inner: int | None = None       # width inside the feed-forward; None: 4 n_embd
+    norm_first: bool = True          # True: pre-norm, as GPT-2; False: post-norm, as GPT-1
+    tied_head: bool = True           # the output head is the token embedding (Press & Wolf 2017)
+    activation: str = "gelu_tanh"    # "gelu_tanh", or "gelu" (exact)
+    layer_norm_eps: float = 1e-5
+    dropout: float = 0.0             # on the embedding and on each residual branch
+    init: str = "he"                 # "he" (He et al. 2015) or "gpt2" (normal, 0.02)
+
+    def __post_init__(self):
+        for name in ("vocab_size", "n_ctx", "n_layer", "n_head", "n_embd"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; expected at least 1")
+        if self.n_embd % self.n_head:
+            divisors = [h for h in range(1, self.n_embd + 1) if self.n_embd % h == 0]
+            nearest = min(divisors, key=lambda h: abs(h - self.n_head))
+            raise InputError(
+                f"n_embd {self.n_embd} is not divisible by n_head {self.n_head}: each head takes n_embd / n_head "
+                f"columns; n_head {nearest} would do"
+            )
+        for name, allowed in (("activation", ("gelu_tanh", "gelu")), ("init", ("he", "gpt2"))):
+            if getattr(self, name) not in allowed:
+                raise InputError(f"{name} is {getattr(self, name)!r}; expected {' or '.join(allowed)}")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"dropout is {self.dropout}; expected 0 <= dropout < 1")
+
+    @property
+    def inner(self):
+        return self.n_inner or 4 * self.n_embd
+
+    @property
+    def gelu(self):
+        """The `approximate` option of the gelu op."""
+        return "tanh" if self.activation == "gelu_tanh" else "none"
+
+
+GPT2 = GPTConfig(init="gpt2", dropout=0.1)
+PRESETS = {
+    "gpt1": GPTConfig(vocab_size=40478, n_ctx=512, norm_first=False, init="gpt2", dropout=0.1),
+    "gpt2": GPT2,
+    "gpt2-medium": replace(GPT2, n_layer=24, n_head=16, n_embd=1024),
+    "gpt2-large": replace(GPT2, n_layer=36, n_head=20, n_embd=1280),
+    "gpt2-xl": replace(GPT2, n_layer=48, n_head=25, n_embd=1600),
+    "gpt3": replace(GPT2, n_ctx=2048, n_layer=96, n_head=96, n_embd=12288),
+}
+
+
+def parameter_spec(config):
+    """{name: (shape, init)} of every parameter, in the order of the forward pass.
+
+    "he": weights are normal with variance 2 / fan-in (He et al. 2015, eq. 10), so that a layer of rectifier-like units
+    passes on the variance it receives. The two matrices that write into the residual stream are scaled by a further
+    1 / sqrt(2 L), because 2 L such branches add up in it (Radford et al. 2019, section 2.3). The embeddings feed no
+    rectifier and also make the logits: with standard deviation 0.25 / sqrt(C) a normalized x gives logits of variance
+    1/16, so that training starts at the uniform loss ln V.
+    "gpt2": normal with standard deviation 0.02, positions 0.01, the same residual scaling.
+    """
+    C, F, he = config.n_embd, config.inner, config.init == "he"
+    residual = 1 / math.sqrt(2 * config.n_layer)
+
+    def weight(fan_in):
+        return math.sqrt(2 / fan_in) if he else 0.02
+
+    embedding = 0.25 / math.sqrt(C)
+    spec = {
+        "wte": ((config.vocab_size, C), embedding if he else 0.02),
+        "wpe": ((config.n_ctx, C), embedding if he else 0.01),
+    }
+    for i in range(config.n_layer):
+        at = f"blocks.{i}."
+        spec |= norm_spec(at + "ln1", C)
+        spec |= linear_spec(at + "attn.qkv", 3 * C, C, weight(C))
+        spec |= linear_spec(at + "attn.out", C, C, weight(C) * residual)
+        spec |= norm_spec(at + "ln2", C)
+        spec |= linear_spec(at + "mlp.up", F, C, weight(C))
+        spec |= linear_spec(at + "mlp.down", C, F, weight(F) * residual)
+    if config.norm_first:
+        spec |= norm_spec("ln_f", C)
+    if not config.tied_head:
+        spec["head.weight"] = ((config.vocab_size, C), spec["wte"][1])
+    return spec
+
+
+def norm_spec(name, C):
+    return {f"{name}.weight": ((C,), ONES), f"{name}.bias": ((C,), ZEROS)}
+
+
+def linear_spec(name, n_out, n_in, std):
+    return {f"{name}.weight": ((n_out, n_in), std), f"{name}.bias": ((n_out,), ZEROS)}
+
+
+def count_parameters(config):
+    """{part: number of parameters}, without allocating: "token embedding", "position embedding", "attention",
+    "feed-forward", "layer norms", and "output head" when it is not tied. The sum of the values is the total."""
+    counts = {}
+    for name, (shape, _) in parameter_spec(config).items():
+        part = next(part for key, part in PARTS.items() if key in name)
+        counts[part] = counts.get(part, 0) + math.prod(shape)
+    return counts
+
+
+PARTS = {
+    "wte": "token embedding", "wpe": "position embedding", "attn.": "attention", "mlp.": "feed-forward",
+    "ln": "layer norms", "head": "output head",
+}  # fmt: skip
+
+
+def training_flops_per_token(config, n_ctx=None):
+    """FLOPs of forward and backward per token at context length n_ctx: 6 per weight that multiplies (2 forward, 4
+    backward; the head counts once, embedding look-ups not at all) and 12 n_layer n_embd n_ctx for attention's two
+    products (Chowdhery et al. 2022, appendix B). The causal half that need not be computed is counted, by custom."""
+    counts = count_parameters(config)
+    weights = counts["attention"] + counts["feed-forward"] + config.vocab_size * config.n_embd
+    return 6 * weights + 12 * config.n_layer * config.n_embd * (n_ctx or config.n_ctx)
+
+
+class GPT:
+    """A GPT with its parameters. Everything it computes goes through the op table `ops`.
+
+    >>> model = GPT(GPTConfig(vocab_size=17, n_ctx=8, n_layer=2, n_head=2, n_embd=6))
+    >>> loss, cache = model.loss({"input_ids": [[1, 2, 3, 4]]})
+    >>> model.backward(cache)                       # model.params.grad now holds d loss / d parameters
+    """
+
+    def __init__(self, config, seed=0, dtype="float32", device="cpu", ops=None, xp=None):
+        """seed: of the initial weights, or None to leave them zero (a checkpoint follows). xp: an array module to use
+        instead of device's own."""
+        self.config = config
+        self.xp = xp or get_module(device)
+        self.ops = ops or default_table(device)
+        self.params = ParamStore(parameter_spec(config), self.xp, dtype)
+        if seed is not None:
+            self.params.initialise(seed)
+
+    @property
+    def head(self):
+        """The output head's weight (V, C)."""
+        return self.params.p.wte if self.config.tied_head else self.params.p.head.weight
+
+    def loss(self, batch, denominator=None, dropout_key=None, first_row=0):
+        """(loss, cache) of a batch in Hugging Face's terms: mean next-token cross-entropy in nats.
+
+        batch: "input_ids" (B, T); optionally "attention_mask" (B, T), 0 where a token is padding, and "labels" (B, T),
+        aligned with input_ids (the shift by one happens here), -100 where there is no target; by default input_ids.
+        The last position predicts nothing, so it is never run: T may be up to n_ctx + 1.
+        denominator: what the summed loss is divided by, the number of targets unless given; a step made of several
+        batches passes the number of targets in all of them.
+        dropout_key: an int that fixes the dropout masks, None for none; first_row: the number of the batch's first row
+        in the whole batch, so that a part of a batch draws the part of the masks.
+        """
+        ids, labels, mask = self.read_batch(batch)
+        targets = labels[:, 1:].reshape(-1)                           # (N,)
+        n_targets = int((targets != IGNORED).sum())
+        scale = 1 / max(1, n_targets if denominator is None else denominator)
+        token_weights = np.where(targets == IGNORED, 0, scale).astype(self.params.dtype)
+        dropped = dropout_key is not None and self.config.dropout > 0
+        drop = (self.config.dropout, dropout_key, first_row) if dropped else None
+        mask = None if mask is None else mask[:, :-1]
+        x, cache = self.hidden(ids[:, :-1], mask, drop)
+        loss, head_cache = self.ops.at("head").cross_entropy_forward(
+            x.reshape(-1, self.config.n_embd), self.head, self.xp.asarray(targets), self.xp.asarray(token_weights)
+        )
+        return loss, (cache, head_cache, x.shape)
+
+    def backward(self, cache, g=None, scale=1.0):
+        """Adds scale * d loss / d parameters into g (model.params.g by default). cache is used up."""
+        g = self.params.g if g is None else g
+        caches, head_cache, x_shape = cache
+        dx, dhead = self.ops.at("head").cross_entropy_backward(scale, head_cache)
+        if self.config.tied_head:
+            g.wte += dhead
+        else:
+            g.head.weight += dhead
+        del dhead, head_cache
+        self.hidden_backward(dx.reshape(x_shape), caches, g)
+
+    def logits(self, batch):
+        """(B, T, V): what each position predicts for the next token."""
+        ids, _, mask = self.read_batch(batch)
+        x, _ = self.hidden(ids, mask)
+        return self.ops.at("head").linear_forward(x, self.head)[0]
+
+    def next_logits(self, ids, cache):
+        """(B, V): logits after the last of ids (B, T), the tokens that follow what `cache` (a KVCache) holds."""
+        ids, _, _ = self.read_batch({"input_ids": ids})
+        x, _ = self.hidden(ids, None, kv=cache)
+        cache.length += ids.shape[1]
+        return self.ops.at("head").linear_forward(x[:, -1], self.head)[0]
+
+    def hidden(self, ids, mask, drop=None, kv=None):
+        """ids (B, T) on the host -> x (B, T, C), what the output head reads, and the cache for hidden_backward."""
+        ops, p, config = self.ops, self.params.p, self.config
+        start = 0 if kv is None else kv.length
+        self.check_length(start + ids.shape[1])
+        mask = None if mask is None else self.xp.asarray(mask)
+        x, embedding_cache = ops.at("embedding").embedding_forward(self.xp.asarray(ids), p.wte, p.wpe, start)
+        x, drop_cache = blocks.dropout_forward(ops.at("embedding"), x, drop, 0)
+        caches = [(embedding_cache, drop_cache)]
+        for i, block in enumerate(p.blocks):
+            layer = None if kv is None else kv.layer(i)
+            x, cache = blocks.block_forward(ops.at(f"blocks.{i}"), x, block, config, mask, drop, 1 + 2 * i, layer)
+            if kv is None:
+                caches.append(cache)
+        if config.norm_first:
+            x, cache = blocks.norm_forward(ops.at("ln_f"), x, p.ln_f, config.layer_norm_eps)
+            caches.append(cache)
+        return x, caches
+
+    def hidden_backward(self, dx, caches, g):
+        """The way back through `hidden`: caches are popped, so memory falls as the gradient flows down."""
+        ops = self.ops
+        if self.config.norm_first:
+            dx = blocks.norm_backward(ops.at("ln_f"), dx, caches.pop(), g.ln_f)
+        for i in reversed(range(self.config.n_layer)):
+            dx = blocks.block_backward(ops.at(f"blocks.{i}"), dx, caches.pop(), g.blocks[i])
+        embedding_cache, drop_cache = caches.pop()
+        dx = blocks.dropout_backward(ops.at("embedding"), dx, drop_cache)
+        dwte, dwpe = ops.at("embedding").embedding_backward(dx, embedding_cache)
+        g.wte += dwte                                                 # tied: the head's gradient is already there
+        g.wpe += dwpe
+
+    def read_batch(self, batch):
+        """(ids, labels, mask or None) as host arrays, checked: indices out of range would wrap silently on a GPU."""
+        ids = np.asarray(batch["input_ids"])
+        if ids.ndim != 2 or not np.issubdtype(ids.dtype, np.integer) or ids.size == 0:
+            raise InputError(f"input_ids has shape {ids.shape} and type {ids.dtype}; expected integers (B, T)")
+        labels = np.asarray(batch.get("labels", ids))
+        mask = batch.get("attention_mask")
+        mask = None if mask is None else np.asarray(mask) != 0
+        for name, array in (("labels", labels), ("attention_mask", mask)):
+            if array is not None and array.shape != ids.shape:
+                raise InputError(f"{name} has shape {array.shape}; expected input_ids' shape {ids.shape}")
+        for name, array in (("input_ids", ids), ("labels", labels[labels != IGNORED])):
+            if array.size and not 0 <= array.min() <= array.max() < self.config.vocab_size:
+                worst = array.min() if array.min() < 0 else array.max()
+                raise InputError(f"{name} holds {worst}; this model's vocabulary is 0 to {self.config.vocab_size - 1}")
+        return ids, labels, mask
+
+    def check_length(self, length):
+        if length > self.config.n_ctx:
+            raise InputError(f"the input has {length} tokens; this model has n_ctx {self.config.n_ctx} positions")
+
+
+class KVCache:
+    """The keys and values of every layer for the tokens seen so far, (B, H, n_ctx, D) each, so that a new token costs
+    one position instead of all of them."""
+
+    def __init__(self, model, batch_size=1):
+        config = model.config
+        shape = (config.n_layer, batch_size, config.n_head, config.n_ctx, config.n_embd // config.n_head)
+        self.k = model.xp.empty(shape, model.params.dtype)
+        self.v = model.xp.empty(shape, model.params.dtype)
+        self.length = 0
+
+    def layer(self, i):
+        """A function for blocks.attend_forward: stores new k and v (B, T, H, D), returns all up to now (B, S, H, D)."""
+
+        def append(k, v):
+            end = self.length + k.shape[1]
+            for store, new in ((self.k[i], k), (self.v[i], v)):
+                store[:, :, self.length : end] = new.transpose(0, 2, 1, 3)
+            return self.k[i, :, :, :end].transpose(0, 2, 1, 3), self.v[i, :, :, :end].transpose(0, 2, 1, 3)
+
+        return append

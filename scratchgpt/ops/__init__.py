@@ -1,0 +1,94 @@
+"""The op table: the one seam through which blocks and models reach the ops.
+
+    ops = table("fast_cpu")
+    out, cache = ops.linear_forward(x, weight, bias)
+
+A table that lacks a name falls back to `reference`. Whatever varies (a faster table, a student's own op, a tracer, a
+watch for NaN) is a table, or a wrapper around one, and no model changes.
+"""
+
+import inspect
+
+from scratchgpt.backend import array_module
+from scratchgpt.errors import InputError, NonFiniteError
+from scratchgpt.ops import reference
+
+
+def op_names():
+    """Every name a table has, in the order of the reference page."""
+    public = inspect.getmembers(reference, inspect.isfunction)
+    names = [name for name, f in public if name.endswith(("_forward", "_backward")) or name in STATE_OPS]
+    return sorted(names, key=lambda name: getattr(reference, name).__code__.co_firstlineno)
+
+
+STATE_OPS = ("global_norm", "adamw_step")
+
+
+class OpTable:
+    """Ops as attributes. `replace(name=function)` gives a table with some ops swapped."""
+
+    def __init__(self, name, functions):
+        self.name = name
+        vars(self).update({op: getattr(reference, op) for op in op_names()} | functions)
+
+    def __repr__(self):
+        return f"OpTable({self.name!r})"
+
+    def at(self, part):
+        """The table for a named part of the model ("blocks.3"): itself, unless the table is a wrapper."""
+        return self
+
+    def replace(self, **functions):
+        mine = {op: getattr(self, op) for op in op_names()}
+        unknown = functions.keys() - mine.keys()
+        if unknown:
+            raise InputError(f"no op is called {', '.join(sorted(unknown))}; the ops are {', '.join(mine)}")
+        return OpTable(f"{self.name} with {', '.join(functions)}", mine | functions)
+
+
+class WrappedOps(OpTable):
+    """A table whose every call goes through around(place, op_name, function, args, kwargs) -> result."""
+
+    def __init__(self, ops, around, place=""):
+        self.inner, self.around, self.place = ops, around, place
+        super().__init__(f"{ops.name}, wrapped", {op: self._wrap(op) for op in op_names()})
+
+    def at(self, part):
+        return WrappedOps(self.inner, self.around, f"{self.place}.{part}" if self.place else part)
+
+    def _wrap(self, op):
+        function = getattr(self.inner, op)
+        return lambda *args, **kwargs: self.around(self.place, op, function, args, kwargs)
+
+
+def table(name):
+    """The op table called "reference" or "fast_cpu"."""
+    if name == "reference":
+        return OpTable(name, {})
+    if name == "fast_cpu":
+        from scratchgpt.ops import fast_cpu
+
+        return OpTable(name, {op: getattr(fast_cpu, op) for op in op_names() if hasattr(fast_cpu, op)})
+    raise InputError(f"op table {name!r} is unknown; expected reference or fast_cpu")
+
+
+def default_table(device):
+    """The table a model uses unless told otherwise."""
+    return table("fast_cpu" if device == "cpu" else "reference")
+
+
+def watched(ops):
+    """A table that stops at the first op whose result is not finite, with a NonFiniteError that names it."""
+
+    def around(place, op, function, args, kwargs):
+        result = function(*args, **kwargs)
+        outputs = result[:1] if op.endswith("_forward") else result if isinstance(result, tuple) else (result,)
+        for array in outputs:
+            if array is not None and not bool(array_module(array).isfinite(array).all()):
+                raise NonFiniteError(f"{op}{f' in {place}' if place else ''} gave NaN or infinity")
+        return result
+
+    return WrappedOps(ops, around)
+
+
+__all__ = ["OpTable", "WrappedOps", "default_table", "op_names", "table", "watched"]

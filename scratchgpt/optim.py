@@ -1,0 +1,46 @@
+"""AdamW over flat arrays, gradient clipping, and the learning-rate schedule."""
+
+import math
+
+from scratchgpt.errors import InputError
+
+
+class AdamW:
+    """AdamW (Loshchilov & Hutter 2019) with decay on matrices only, and clipping by global norm.
+
+    store: the ParamStore to train. m and v are flat arrays of its layout, t counts the updates made.
+    """
+
+    def __init__(self, store, ops, beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.1):
+        for name, beta in (("beta1", beta1), ("beta2", beta2)):
+            if not 0 <= beta < 1:
+                raise InputError(f"{name} is {beta}; expected 0 <= {name} < 1")
+        self.store, self.ops = store, ops
+        self.beta1, self.beta2, self.eps, self.weight_decay = beta1, beta2, eps, weight_decay
+        self.m, self.v = store.xp.zeros_like(store.data), store.xp.zeros_like(store.data)
+        self.t = 0
+
+    def step(self, lr, max_norm=None):
+        """Updates the weights from store.grad and returns its norm before clipping (0-d).
+
+        max_norm: the gradient is scaled by min(1, max_norm / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_ does.
+        """
+        store, xp = self.store, self.store.xp
+        norm = self.ops.global_norm(store.grad)
+        scale = 1.0 if max_norm is None else xp.minimum(max_norm / (norm + 1e-6), 1)
+        self.t += 1
+        for part, decay in ((slice(0, store.n_decay), self.weight_decay), (slice(store.n_decay, None), 0.0)):
+            self.ops.adamw_step(
+                store.data[part], store.grad[part], self.m[part], self.v[part], self.t,
+                lr, self.beta1, self.beta2, self.eps, decay, scale,
+            )  # fmt: skip
+        return norm
+
+
+def cosine_schedule(step, lr, warmup_steps, steps, min_lr=0.0):
+    """The learning rate of update `step` (from 0): linear warm-up to lr, then half a cosine down to min_lr at the last
+    of `steps` (Radford et al. 2018, section 4.1; Loshchilov & Hutter 2017, eq. 5)."""
+    if step < warmup_steps:
+        return lr * (step + 1) / warmup_steps
+    progress = min(1.0, (step - warmup_steps) / max(1, steps - warmup_steps))
+    return min_lr + (lr - min_lr) * 0.5 * (1 + math.cos(math.pi * progress))
