@@ -8,6 +8,7 @@ more than a long one's.
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 
@@ -39,8 +40,8 @@ class Shards:
         self.extra = []                                               # gradients of shards 1, 2, ...: (flat, views)
 
     def loss_and_grad(self, micro_batches, seed=None, step=0):
-        """The mean loss over all targets of `micro_batches` (a list of batches as GPT.loss takes them, each small enough
-        to run at once); its gradient is left in model.params.grad.
+        """The mean loss over all targets of `micro_batches` (batches as GPT.loss takes them, each small enough to run at
+        once); its gradient is left in model.params.grad.
 
         seed and step fix the dropout masks; seed None runs without dropout. The loss stays on the device.
         """
@@ -85,4 +86,4 @@ def split_rows(batch, n):
     rows = len(batch["input_ids"])
     n = min(n, rows)
     edges = [rows * i // n for i in range(n + 1)]
-    return [(a, {name: array[a:b] for name, array in batch.items()}) for a, b in zip(edges, edges[1:])]
+    return [(a, {name: array[a:b] for name, array in batch.items()}) for a, b in pairwise(edges)]
