@@ -67,8 +67,8 @@ def read_json(path):
 
 
 def write_tensors(path, tensors, metadata):
-    """Writes {name: array} and {key: text} as one safetensors file, atomically, with a SHA-256 of both. Raises OSError when
-    the disk is full; the old file is then untouched."""
+    """Writes {name: array} and {key: text} as one safetensors file, atomically, with a SHA-256 of both. Raises OSError
+    when the disk is full; the old file is then untouched."""
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
