@@ -117,7 +117,7 @@ def normal_cdf(x):
     near, far = xp.where(central, size, 0), xp.where(central, 2, size)   # each formula sees only what it can do
     density = xp.exp(-0.5 * size * size) * (1 / math.sqrt(2 * math.pi))
     series = term = near
-    for k in range(3, 48, 2):                                         # the last term is at most 2^47 / (3 * 5 * ... * 47) = 1e-16
+    for k in range(3, 48, 2):                                         # the last term: 2^47 / (3 * 5 * ... * 47) = 1e-16
         term = term * near * near / k
         series = series + term
     fraction = far

@@ -1,0 +1,290 @@
+"""The ops that measurably win on a CPU; every one must agree with `reference`, which a test checks.
+
+Three ideas carry this page. Element-wise chains run in place over blocks of rows that stay in the core's cache, so
+memory is read once and not once per operation. What backward needs is made in forward while its inputs are in cache
+(GELU's derivative instead of GELU's input). Attention never computes what the causal mask hides.
+Nothing here starts a thread: `distributed.Shards` gives each core its own rows.
+"""
+
+import math
+
+import numpy as np
+
+from scratchgpt.ops import reference
+
+BLOCK = 1 << 16         # elements of an element-wise block: a few of them fit the second-level cache
+SCORES = 1 << 17        # attention scores held at a time
+QUERY_ROWS = 64         # queries to a block of attention: fewer skip more of the hidden half, more make better products
+KEPT_LOGITS = 1 << 23   # the head keeps its exponentials for backward up to this many, and computes them again beyond
+ADAMW_BLOCK = 1 << 15   # five arrays at a time
+
+
+def row_blocks(n_rows, n_columns, block=BLOCK):
+    step = max(1, block // n_columns)
+    return [slice(i, min(i + step, n_rows)) for i in range(0, n_rows, step)]
+
+
+def as_rows(x):
+    """x as a matrix (N, last axis)."""
+    return x.reshape(-1, x.shape[-1])
+
+
+def column_sums(x):
+    """x (N, C) summed over its rows, as a product with ones: BLAS reads x once, at full speed."""
+    return np.ones(len(x), x.dtype) @ x
+
+
+def linear_forward(x, weight, bias=None):
+    out = as_rows(x) @ weight.T
+    if bias is not None:
+        out += bias
+    return out.reshape(*x.shape[:-1], len(weight)), (x, weight, bias is not None)
+
+
+def linear_backward(dout, cache):
+    x, weight, has_bias = cache
+    rows = as_rows(dout)
+    dx = rows @ weight
+    dweight = rows.T @ as_rows(x)
+    return dx.reshape(x.shape), dweight, column_sums(rows) if has_bias else None
+
+
+def embedding_forward(ids, wte, wpe, start=0):
+    out = wte.take(ids, 0)
+    out += wpe[start : start + ids.shape[1]]
+    return out, (ids, wte.shape, wpe.shape, start)
+
+
+def embedding_backward(dout, cache):
+    """Rows of equal ids are summed as a product with the one-hot matrix of the ids that occur: np.add.at takes 30x as
+    long."""
+    ids, wte_shape, wpe_shape, start = cache
+    dwte, dwpe = np.zeros(wte_shape, dout.dtype), np.zeros(wpe_shape, dout.dtype)
+    dwpe[start : start + ids.shape[1]] = np.add.reduce(dout, 0)
+    ids, rows = ids.reshape(-1), as_rows(dout)
+    for part in row_blocks(len(ids), 1, 1024):
+        used, position = np.unique(ids[part], return_inverse=True)
+        one_hot = np.zeros((len(used), len(position)), dout.dtype)
+        one_hot[position, np.arange(len(position))] = 1
+        dwte[used] += one_hot @ rows[part]
+    return dwte, dwpe
+
+
+def layer_norm_forward(x, weight, bias, eps=1e-5):
+    rows = as_rows(x)
+    N, C = rows.shape
+    out, xhat, rstd = np.empty((N, C), x.dtype), np.empty((N, C), x.dtype), np.empty((N, 1), x.dtype)
+    for part in row_blocks(N, C):
+        h, r = xhat[part], rstd[part]
+        mean = np.add.reduce(rows[part], 1, keepdims=True)
+        mean *= 1 / C
+        np.subtract(rows[part], mean, out=h)
+        np.einsum("nc,nc->n", h, h, out=r[:, 0])
+        r *= 1 / C
+        r += eps
+        np.sqrt(r, out=r)
+        np.divide(1, r, out=r)
+        h *= r
+        np.multiply(h, weight, out=out[part])
+        out[part] += bias
+    return out.reshape(x.shape), (xhat, rstd, weight)
+
+
+def layer_norm_backward(dout, cache):
+    xhat, rstd, weight = cache
+    rows = as_rows(dout)
+    N, C = rows.shape
+    dx, dweight, dbias = np.empty((N, C), dout.dtype), np.zeros(C, dout.dtype), np.zeros(C, dout.dtype)
+    for part in row_blocks(N, C):
+        d, h, out = rows[part], xhat[part], dx[part]
+        product = d * h
+        dweight += column_sums(product)
+        dbias += column_sums(d)
+        np.multiply(d, weight, out=out)
+        mean = np.add.reduce(out, 1, keepdims=True)
+        mean *= 1 / C
+        projection = np.einsum("nc,nc->n", out, h)[:, None]
+        projection *= 1 / C
+        np.multiply(h, projection, out=product)
+        out -= product
+        out -= mean
+        out *= rstd[part]
+    return dx.reshape(dout.shape), dweight, dbias
+
+
+def gelu_forward(x, approximate="tanh"):
+    """The cache is GELU's derivative, made while x is in the core's cache: backward is one product."""
+    if approximate != "tanh":
+        return reference.gelu_forward(x, approximate)
+    a, b = reference.SQRT_2_OVER_PI, reference.SQRT_2_OVER_PI * reference.GELU_CUBIC
+    flat = x.reshape(-1)
+    out, slope = np.empty_like(flat), np.empty_like(flat)
+    scratch = np.empty(min(BLOCK, flat.size), x.dtype)
+    for part in row_blocks(flat.size, 1):
+        z, y, d = flat[part], out[part], slope[part]
+        t = scratch[: len(z)]
+        np.multiply(z, z, out=d)
+        np.multiply(d, b, out=t)
+        t += a
+        t *= z
+        np.tanh(t, out=t)                                             # t = tanh(a z + b z^3)
+        d *= 3 * b
+        d += a                                                        # d = du/dz
+        np.multiply(t, t, out=y)
+        np.subtract(1, y, out=y)
+        d *= y
+        d *= z
+        t += 1
+        d += t
+        d *= 0.5                                                      # (1 + t)/2 + z/2 (1 - t^2) du/dz
+        t *= 0.5
+        np.multiply(t, z, out=y)
+    return out.reshape(x.shape), (slope.reshape(x.shape),)
+
+
+def gelu_backward(dout, cache):
+    return dout * cache[0] if len(cache) == 1 else reference.gelu_backward(dout, cache)
+
+
+def attention_forward(q, k, v, bias=None, mask=None, causal=True):
+    """Blocks of queries by groups of heads, each against the keys its causal mask shows. The cache keeps the
+    exponentials as they are, not yet divided by their sum: backward divides dout instead, which is D wide and not S."""
+    if bias is not None:
+        return reference.attention_forward(q, k, v, bias, mask, causal)
+    B, T, H, D = q.shape
+    S = k.shape[1]
+    out = np.empty((B, T, H, D), q.dtype)
+    scale = 1 / math.sqrt(D)
+    kept = []
+    may_be_empty = mask is not None or (causal and T > S)
+    for b, heads, rows, end in attention_blocks(B, T, S, H, causal):
+        qh, kh, vh = (a[b, :, heads].transpose(1, 0, 2) for a in (q, k, v))       # (h, T or S, D), no copy
+        probs = (qh[:, rows] * scale) @ kh[:, :end].transpose(0, 2, 1)            # (h, t, s)
+        if causal:
+            hide_future(probs, rows, end, S - T)
+        if mask is not None:
+            probs += np.where(mask[b, :end], 0, -math.inf).astype(q.dtype)
+        largest = np.maximum.reduce(probs, 2, keepdims=True, initial=-math.inf)
+        if may_be_empty:
+            largest[largest == -math.inf] = 0
+        probs -= largest
+        np.exp(probs, out=probs)
+        total = np.add.reduce(probs, 2, keepdims=True)
+        if may_be_empty:
+            total[total == 0] = 1
+        inverse = 1 / total
+        np.multiply(probs @ vh[:, :end], inverse, out=out[b, rows, heads].transpose(1, 0, 2))
+        kept.append((probs, inverse))
+    return out, (q, k, v, kept, causal)
+
+
+def attention_backward(dout, cache):
+    if len(cache) == 5 and not isinstance(cache[3], list):
+        return reference.attention_backward(dout, cache)
+    q, k, v, kept, causal = cache
+    B, T, H, D = q.shape
+    S = k.shape[1]
+    scale = 1 / math.sqrt(D)
+    dq, dk, dv = np.empty(q.shape, q.dtype), np.zeros(k.shape, q.dtype), np.zeros(v.shape, q.dtype)
+    for (b, heads, rows, end), (probs, inverse) in zip(attention_blocks(B, T, S, H, causal), kept):
+        qh, kh, vh, gh = (a[b, :, heads].transpose(1, 0, 2) for a in (q, k, v, dout))
+        g = gh[:, rows] * inverse                                     # (h, t, D)
+        dscores = g @ vh[:, :end].transpose(0, 2, 1)                  # (h, t, s): dprobs / total
+        projection = np.einsum("hts,hts->ht", dscores, probs)[:, :, None]
+        projection *= inverse
+        dscores -= projection
+        dscores *= probs
+        dvh, dkh, dqh = (a[b, :, heads].transpose(1, 0, 2) for a in (dv, dk, dq))
+        dvh[:, :end] += probs.transpose(0, 2, 1) @ g
+        dkh[:, :end] += dscores.transpose(0, 2, 1) @ (qh[:, rows] * scale)
+        np.multiply(dscores @ kh[:, :end], scale, out=dqh[:, rows])
+    return dq, dk, dv, None
+
+
+def attention_blocks(B, T, S, H, causal):
+    """(batch row, slice of heads, slice of queries, number of keys they may see), covering everything once."""
+    size = min(QUERY_ROWS, T)
+    group = max(1, SCORES // (size * S))
+    for b in range(B):
+        for h in range(0, H, group):
+            for t in range(0, T, size):
+                stop = min(t + size, T)
+                yield b, slice(h, min(h + group, H)), slice(t, stop), max(0, stop + S - T) if causal else S
+
+
+def hide_future(scores, rows, end, offset):
+    """-inf on the keys after each query's own: they all lie in the last columns of the block."""
+    first = max(0, rows.start + offset)                               # every query sees the keys before this one
+    keys, queries = np.arange(first, end), np.arange(rows.start, rows.stop) + offset
+    future = np.where(keys[None, :] > queries[:, None], -math.inf, 0).astype(scores.dtype)
+    scores[:, :, first:] += future
+
+
+def cross_entropy_forward(x, weight, targets, token_weights):
+    N, V = len(x), len(weight)
+    targets = np.where(token_weights == 0, 0, targets)
+    keep = np.empty((N, V), x.dtype) if N * V <= KEPT_LOGITS else None
+    largest, total, picked = (np.empty(N, x.dtype) for _ in range(3))
+    for chunk in reference.row_chunks(N, V):
+        logits = np.matmul(x[chunk], weight.T, out=None if keep is None else keep[chunk])
+        picked[chunk] = logits[np.arange(len(logits)), targets[chunk]]
+        for part in row_blocks(len(logits), V):
+            z, rows = logits[part], slice(chunk.start + part.start, chunk.start + part.stop)
+            np.maximum.reduce(z, 1, out=largest[rows])
+            z -= largest[rows, None]
+            np.exp(z, out=z)
+            np.add.reduce(z, 1, out=total[rows])
+    loss = np.dot(token_weights, np.log(total) + largest - picked)
+    return loss, (x, weight, targets, token_weights, largest, total, keep)
+
+
+def cross_entropy_backward(dloss, cache):
+    x, weight, targets, token_weights, largest, total, keep = cache
+    row_weights = token_weights * dloss
+    dx, dweight = np.empty(x.shape, x.dtype), None
+    for chunk in reference.row_chunks(len(x), len(weight)):
+        factor = (row_weights[chunk] / total[chunk])[:, None]
+        if keep is not None:
+            dlogits = keep[chunk] * factor
+        else:
+            dlogits = x[chunk] @ weight.T
+            for part in row_blocks(*dlogits.shape):
+                dlogits[part] -= largest[chunk][part, None]
+                np.exp(dlogits[part], out=dlogits[part])
+                dlogits[part] *= factor[part]
+        dlogits[np.arange(len(dlogits)), targets[chunk]] -= row_weights[chunk]
+        np.matmul(dlogits, weight, out=dx[chunk])
+        product = dlogits.T @ x[chunk]
+        dweight = product if dweight is None else np.add(dweight, product, out=dweight)
+    return dx, dweight
+
+
+def global_norm(grad):
+    """Blocks are summed in float64: a float32 sum over a hundred million squares would lose digits."""
+    squares = math.fsum(float(np.dot(grad[part], grad[part])) for part in row_blocks(grad.size, 1, 1 << 20))
+    return np.asarray(math.sqrt(squares), grad.dtype)
+
+
+def adamw_step(param, grad, m, v, t, lr, beta1, beta2, eps, weight_decay, grad_scale=1.0):
+    grad_scale, correction = float(grad_scale), 1 / math.sqrt(1 - beta2**t)
+    rate, keep = lr / (1 - beta1**t), 1 - lr * weight_decay
+    scratch, scaled = np.empty((2, min(ADAMW_BLOCK, param.size)), param.dtype)
+    for part in row_blocks(param.size, 1, ADAMW_BLOCK):
+        p, mean, square = param[part], m[part], v[part]
+        g, s = scaled[: len(p)], scratch[: len(p)]
+        np.multiply(grad[part], grad_scale, out=g)
+        mean *= beta1
+        np.multiply(g, 1 - beta1, out=s)
+        mean += s
+        square *= beta2
+        g *= g
+        g *= 1 - beta2
+        square += g
+        np.sqrt(square, out=s)
+        s *= correction
+        s += eps
+        np.divide(mean, s, out=s)
+        s *= rate
+        if weight_decay:
+            p *= keep
+        p -= s
