@@ -1,0 +1,263 @@
+"""What the op tests feed to the ops: named cases by hand, and Hypothesis strategies for shapes, layouts and seeds.
+
+Hypothesis draws the shapes and a seed, never the floats: what it shrinks to is a shape a person can read. The sizes of
+one case are distinct primes, so that a wrong axis or a missing transpose cannot go unnoticed.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from hypothesis import strategies as st
+
+
+@dataclass(frozen=True, repr=False)
+class OpCase:
+    """One call of an op: `arrays` are its differentiable arguments, in order, `fixed` the others."""
+
+    op: str
+    arrays: dict
+    fixed: dict
+
+    def __repr__(self):
+        shown = {name: np.shape(a) if isinstance(a, np.ndarray) else a for name, a in (self.arrays | self.fixed).items()}
+        return f"{self.op}({', '.join(f'{name}={value}' for name, value in shown.items())})"
+
+    def forward(self, ops):
+        function = getattr(ops, f"{self.op}_forward")
+        return lambda **arrays: function(**arrays, **self.fixed)
+
+    def backward(self, ops):
+        return getattr(ops, f"{self.op}_backward")
+
+    def dout(self, seed=0):
+        """A random upstream gradient of the output's shape and dtype."""
+        first = next(iter(self.arrays.values()))
+        return np.asarray(normal(np.random.default_rng(seed + 1), *self.out_shape()), first.dtype)
+
+    def out_shape(self):
+        shapes = {name: array.shape for name, array in self.arrays.items()}
+        match self.op:
+            case "linear":
+                return (*shapes["x"][:-1], shapes["weight"][0])
+            case "embedding":
+                return (*self.fixed["ids"].shape, shapes["wte"][1])
+            case "attention":
+                return shapes["q"]
+            case "cross_entropy":
+                return ()
+        return shapes["x"]
+
+    def run(self, ops, dout=None):
+        """(out, gradients): forward and backward, one gradient per array."""
+        out, cache = self.forward(ops)(**self.arrays)
+        gradients = self.backward(ops)(self.dout() if dout is None else dout, cache)
+        gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+        return out, gradients[: len(self.arrays)]
+
+    def map(self, change):
+        """The case with change(array) for every array, fixed ones too."""
+        fixed = {name: change(a) if isinstance(a, np.ndarray) else a for name, a in self.fixed.items()}
+        return replace(self, arrays={name: change(a) for name, a in self.arrays.items()}, fixed=fixed)
+
+    def astype(self, dtype):
+        return self.map(lambda a: a.astype(dtype) if a.dtype.kind == "f" else a)
+
+
+def normal(rng, *shape):
+    """Numbers of order 1 with a mean that is not 0: nothing cancels by symmetry."""
+    return np.asarray(rng.standard_normal(shape) * 0.9 + 0.2)
+
+
+def linear(rng, rows, n_in, n_out, bias=True):
+    arrays = {"x": normal(rng, *rows, n_in), "weight": normal(rng, n_out, n_in)}
+    return OpCase("linear", arrays | ({"bias": normal(rng, n_out)} if bias else {}), {})
+
+
+def embedding(rng, B, T, V, P, C, start=0):
+    ids = rng.integers(0, V, (B, T))
+    ids[0, 0] = ids[-1, -1] = V - 1                                   # at least one token twice, if there are two
+    return OpCase("embedding", {"wte": normal(rng, V, C), "wpe": normal(rng, P, C)}, {"ids": ids, "start": start})
+
+
+def layer_norm(rng, rows, C, eps=1e-5):
+    arrays = {"x": normal(rng, *rows, C), "weight": normal(rng, C), "bias": normal(rng, C)}
+    return OpCase("layer_norm", arrays, {"eps": eps})
+
+
+def gelu(rng, shape, approximate, spread=2.0):
+    return OpCase("gelu", {"x": normal(rng, *shape) * spread}, {"approximate": approximate})
+
+
+def attention(rng, B, T, S, H, D, causal=True, mask=None, bias=None):
+    """mask: None, "random" (key 0 stays visible), "row" (sequence 0 sees nothing) or "tail" (padding on the right);
+    bias: None or its shape."""
+    arrays = {"q": normal(rng, B, T, H, D), "k": normal(rng, B, S, H, D), "v": normal(rng, B, S, H, D)}
+    if bias is not None:
+        arrays["bias"] = normal(rng, *bias)
+    keys = None
+    if mask is not None:
+        keys = rng.random((B, S)) < 0.6
+        keys[:, 0] = True
+        if mask == "row":
+            keys[0] = False
+        if mask == "tail":
+            keys = np.arange(S) < rng.integers(1, S + 1, (B, 1))
+    return OpCase("attention", arrays, {"mask": keys, "causal": causal})
+
+
+def dropout(rng, shape, p, key=2**63 + 12345, start=0):
+    return OpCase("dropout", {"x": normal(rng, *shape)}, {"p": p, "key": key, "start": start})
+
+
+def cross_entropy(rng, N, C, V, ignored=0):
+    """The first `ignored` rows have target -100 and weight 0; the others have different weights."""
+    targets = rng.integers(0, V, N)
+    targets[-1] = V - 1
+    token_weights = rng.random(N) + 0.25
+    targets[:ignored], token_weights[:ignored] = -100, 0
+    arrays = {"x": normal(rng, N, C), "weight": normal(rng, V, C)}
+    return OpCase("cross_entropy", arrays, {"targets": targets, "token_weights": token_weights})
+
+
+# Every case by name: what it is about, and how to make it from a random generator.
+CASES = {
+    "linear, rows in two axes": lambda rng: linear(rng, (2, 3), 5, 7),
+    "linear without bias": lambda rng: linear(rng, (2, 3), 5, 7, bias=False),
+    "linear, one row": lambda rng: linear(rng, (1,), 3, 2),
+    "linear, one row of one sequence": lambda rng: linear(rng, (1, 1), 2, 3),
+    "embedding, repeated ids": lambda rng: embedding(rng, 2, 5, 3, 11, 7),
+    "embedding, later positions": lambda rng: embedding(rng, 2, 3, 7, 11, 5, start=4),
+    "embedding, one token": lambda rng: embedding(rng, 1, 1, 3, 5, 2),
+    "layer_norm": lambda rng: layer_norm(rng, (2, 3), 5),
+    "layer_norm, one row": lambda rng: layer_norm(rng, (1,), 7),
+    "layer_norm, eps that shows": lambda rng: layer_norm(rng, (3,), 5, eps=0.3),
+    "gelu tanh": lambda rng: gelu(rng, (2, 3, 5), "tanh"),
+    "gelu tanh, one element": lambda rng: gelu(rng, (1,), "tanh"),
+    "gelu exact": lambda rng: gelu(rng, (2, 3, 5), "none"),
+    "gelu exact, both formulas": lambda rng: gelu(rng, (31,), "none", spread=4.0),
+    "attention, causal": lambda rng: attention(rng, 2, 5, 5, 3, 7),
+    "attention, not causal": lambda rng: attention(rng, 2, 5, 3, 1, 7, causal=False),
+    "attention, cache: more keys than queries": lambda rng: attention(rng, 2, 3, 7, 1, 5),
+    "attention, one query": lambda rng: attention(rng, 2, 1, 7, 3, 5),
+    "attention, fewer keys than queries": lambda rng: attention(rng, 2, 5, 3, 1, 7),
+    "attention, one key": lambda rng: attention(rng, 3, 2, 1, 2, 5, causal=False),
+    "attention, one of everything": lambda rng: attention(rng, 1, 1, 1, 1, 1),
+    "attention, padded": lambda rng: attention(rng, 3, 5, 7, 2, 2, mask="tail", causal=False),
+    "attention, causal and masked": lambda rng: attention(rng, 3, 5, 7, 2, 2, mask="random"),
+    "attention, a row that sees nothing": lambda rng: attention(rng, 2, 5, 7, 3, 2, mask="row", causal=False),
+    "attention, causal, a row that sees nothing": lambda rng: attention(rng, 2, 5, 5, 3, 2, mask="row"),
+    "attention, bias per head": lambda rng: attention(rng, 2, 5, 7, 3, 2, bias=(1, 3, 5, 7)),
+    "attention, bias of T and S": lambda rng: attention(rng, 2, 3, 5, 1, 7, bias=(3, 5), causal=False),
+    "attention, bias per batch and key": lambda rng: attention(rng, 2, 3, 5, 1, 7, bias=(2, 1, 1, 5)),
+    "attention, full bias and mask": lambda rng: attention(rng, 2, 3, 5, 3, 2, bias=(2, 3, 3, 5), mask="row"),
+    "dropout": lambda rng: dropout(rng, (2, 3, 5), 0.3),
+    "dropout, p 0": lambda rng: dropout(rng, (3, 5), 0.0),
+    "dropout, most": lambda rng: dropout(rng, (7, 5), 0.9, key=1, start=2**32 - 11),
+    "cross_entropy": lambda rng: cross_entropy(rng, 5, 3, 7),
+    "cross_entropy, ignored targets": lambda rng: cross_entropy(rng, 5, 3, 7, ignored=2),
+    "cross_entropy, one row": lambda rng: cross_entropy(rng, 1, 2, 3),
+    "cross_entropy, all ignored": lambda rng: cross_entropy(rng, 3, 2, 5, ignored=3),
+}
+
+
+def make_case(name, seed=0):
+    return CASES[name](np.random.default_rng(seed))
+
+
+def cases_of(op):
+    return [name for name in CASES if make_case(name).op == op]
+
+
+def primes(n, largest=13):
+    """n distinct sizes."""
+    pool = [p for p in (1, 2, 3, 5, 7, 11, 13) if p <= largest]
+    return st.permutations(pool).map(lambda sizes: sizes[:n])
+
+
+generators = st.integers(0, 2**32 - 1).map(np.random.default_rng)
+
+
+@st.composite
+def linear_cases(draw):
+    B, T, n_in, n_out = draw(primes(4))
+    rows = draw(st.sampled_from([(B,), (B, T)]))
+    return linear(draw(generators), rows, n_in, n_out, bias=draw(st.booleans()))
+
+
+@st.composite
+def embedding_cases(draw):
+    B, T, V, C, more = draw(primes(5, 11))
+    start = draw(st.integers(0, more))
+    return embedding(draw(generators), B, T, V, T + more, C, start)
+
+
+@st.composite
+def layer_norm_cases(draw):
+    B, T, C = draw(primes(3))
+    # a visible eps: on a row of two nearly equal numbers a small one would amplify every rounding a hundredfold
+    return layer_norm(draw(generators), draw(st.sampled_from([(B,), (B, T)])), C, draw(st.sampled_from([0.1, 1.0])))
+
+
+@st.composite
+def gelu_cases(draw):
+    return gelu(draw(generators), draw(primes(2)), draw(st.sampled_from(["tanh", "none"])))
+
+
+@st.composite
+def attention_cases(draw):
+    B, T, S, H, D = draw(primes(5, 11))
+    B, H = min(B, 3), min(H, 3)                                       # keeps the numeric gradients quick
+    bias = draw(st.sampled_from([None, (T, S), (1, H, T, S), (B, 1, 1, S), (H, 1, 1), (B, H, T, 1)]))
+    mask = draw(st.sampled_from([None, "random", "row", "tail"]))
+    return attention(draw(generators), B, T, S, H, D, draw(st.booleans()), mask, bias)
+
+
+@st.composite
+def dropout_cases(draw):
+    key, start = draw(st.integers(0, 2**64 - 1)), draw(st.integers(0, 2**40))
+    return dropout(draw(generators), draw(primes(2)), draw(st.sampled_from([0.0, 0.1, 0.5, 0.9])), key, start)
+
+
+@st.composite
+def cross_entropy_cases(draw):
+    N, C, V = draw(primes(3))
+    return cross_entropy(draw(generators), N, C, V, ignored=draw(st.integers(0, N - 1)))
+
+
+OP_CASES = {
+    "linear": linear_cases(),
+    "embedding": embedding_cases(),
+    "layer_norm": layer_norm_cases(),
+    "gelu": gelu_cases(),
+    "attention": attention_cases(),
+    "dropout": dropout_cases(),
+    "cross_entropy": cross_entropy_cases(),
+}
+
+
+def strided(array):
+    """Every second element of an array twice as large in each axis."""
+    memory = np.zeros([2 * n for n in array.shape], array.dtype)
+    memory[tuple(slice(None, None, 2) for _ in array.shape)] = array
+    return memory[tuple(slice(None, None, 2) for _ in array.shape)]
+
+
+def transposed(array):
+    """The first axis varies fastest in memory."""
+    return np.ascontiguousarray(array.T).T if array.ndim else array
+
+
+def reversed_in_memory(array):
+    """Negative strides."""
+    every_axis = tuple(slice(None, None, -1) for _ in array.shape)
+    return array[every_axis].copy()[every_axis]
+
+
+def broadcast(array):
+    """Size-1 axes get stride 0, as broadcasting and slicing leave them."""
+    strides = [0 if n == 1 else s for n, s in zip(array.shape, array.strides)]
+    return np.lib.stride_tricks.as_strided(array, array.shape, strides)
+
+
+LAYOUTS = {"strided": strided, "transposed": transposed, "negative": reversed_in_memory, "broadcast": broadcast}
+layouts = st.sampled_from(list(LAYOUTS.values()))

@@ -1,0 +1,471 @@
+"""Every op of every table: right gradients, and the promises written at the top of ops/reference.py."""
+
+import inspect
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import (
+    CASES,
+    LAYOUTS,
+    OP_CASES,
+    attention,
+    cases_of,
+    cross_entropy,
+    dropout,
+    embedding,
+    gelu,
+    layer_norm,
+    layouts,
+    linear,
+    make_case,
+    normal,
+)
+
+from scratchgpt.check.gradient import check_gradients
+from scratchgpt.errors import InputError
+from scratchgpt.ops import op_names, reference, table
+
+TABLES = ("reference", "fast_cpu")
+# The reference page takes complex numbers; a fast table need not, and is differentiated by differences.
+METHOD = {"reference": "complex_step", "fast_cpu": "central_difference"}
+EPS = {"float32": 2.0**-23, "float64": 2.0**-52}
+
+
+@pytest.fixture(scope="module", params=TABLES)
+def ops(request):
+    return table(request.param)
+
+
+def gradient_reports(case, ops, method, seed=0):
+    """The check that every backward must pass, and that every wrong backward must fail."""
+    return check_gradients(case.forward(ops), case.backward(ops), case.arrays, seed, method)
+
+
+def difference(a, b):
+    """max |a - b|, relative to the largest element or to 1: inputs are of order 1, and where their parts cancel to
+    nothing (the gradient of a shift of all scores, say) only the rounding of the parts is left."""
+    return float(np.max(np.abs(a - b), initial=0) / max(1, np.max(np.abs(a), initial=0), np.max(np.abs(b), initial=0)))
+
+
+def arrays_in(value):
+    """The arrays in nested tuples and dicts."""
+    if isinstance(value, np.ndarray):
+        return [value]
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    return [a for part in value for a in arrays_in(part)] if isinstance(value, tuple | list) else []
+
+
+# Gradients
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_backward_is_the_derivative_of_forward(ops, name):
+    reports = gradient_reports(make_case(name), ops, METHOD[ops.name])
+    assert all(report.ok for report in reports), "\n".join(map(str, reports))
+
+
+@pytest.mark.parametrize("op", OP_CASES)
+@given(data=st.data())
+def test_backward_is_the_derivative_of_forward_at_any_shape(ops, op, data):
+    case = data.draw(OP_CASES[op])
+    reports = gradient_reports(case, ops, METHOD[ops.name], data.draw(st.integers(0, 99)))
+    assert all(report.ok for report in reports), "\n".join(map(str, reports))
+
+
+def test_layer_norm_gradient_is_orthogonal_to_ones_and_to_xhat(ops):
+    case = layer_norm(np.random.default_rng(0), (2, 3), 5, eps=0.0)
+    _, (dx, _, _) = case.run(ops)
+    x = case.arrays["x"]
+    xhat = (x - x.mean(-1, keepdims=True)) / x.std(-1, keepdims=True)
+    # moving or scaling a row changes nothing, so the gradient has no part along either: rounding remains
+    assert np.abs(dx.sum(-1)).max() < 1e-14
+    assert np.abs((dx * xhat).sum(-1)).max() < 1e-14
+
+
+def test_embedding_gradient_sums_over_every_use_of_a_token(ops):
+    case = embedding(np.random.default_rng(0), 2, 5, 3, 11, 7, start=2)
+    dout = case.dout()
+    _, (dwte, dwpe) = case.run(ops)
+    for token in range(3):
+        expected = dout[case.fixed["ids"] == token].sum(0)
+        assert difference(dwte[token], expected) < 8 * EPS["float64"]  # a sum of at most 10 numbers
+    assert difference(dwpe[2:7], dout.sum(0)) < 4 * EPS["float64"]
+    assert not dwpe[:2].any() and not dwpe[7:].any()
+
+
+# The contract
+
+
+@pytest.mark.parametrize("name", [name for name in op_names()])
+def test_every_table_has_the_signatures_of_the_reference(ops, name):
+    assert inspect.signature(getattr(ops, name)) == inspect.signature(getattr(reference, name))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", CASES)
+def test_dtype_and_shape_of_results_are_those_of_the_inputs(ops, name, dtype):
+    case = make_case(name).astype(dtype)
+    out, gradients = case.run(ops)
+    assert out.dtype == dtype and out.shape == case.out_shape()
+    for array, gradient in zip(case.arrays.values(), gradients, strict=True):
+        assert gradient.dtype == dtype and gradient.shape == array.shape
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", CASES)
+def test_inputs_may_be_read_only(ops, name, dtype):
+    case = make_case(name).astype(dtype)
+    dout = case.dout()
+    expected = case.run(ops)
+    frozen = case.map(read_only)
+    given_back = frozen.run(ops, read_only(dout))
+    for a, b in zip(arrays_in(expected), arrays_in(given_back), strict=True):
+        assert np.array_equal(a, b)
+    for a, b in zip(arrays_in((case.arrays, case.fixed)), arrays_in((frozen.arrays, frozen.fixed)), strict=True):
+        assert np.array_equal(a, b)
+
+
+def read_only(array):
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_an_op_returns_belongs_to_the_caller(ops, name):
+    case = make_case(name)
+    dout = case.dout()
+    inputs = arrays_in((case.arrays, case.fixed)) + [dout]
+    out, expected = case.run(ops, dout)
+
+    overwritten, cache = case.forward(ops)(**case.arrays)
+    results = arrays_in((overwritten,))
+    assert not any(np.shares_memory(a, b) for a in results for b in inputs)
+    for array in results:
+        array[...] = np.nan                                           # the caller's own: backward must not read it
+    gradients = case.backward(ops)(dout, cache)
+    gradients = arrays_in(gradients if isinstance(gradients, tuple) else (gradients,))
+    assert not any(np.shares_memory(a, b) for a in gradients for b in inputs)
+    assert not any(np.shares_memory(a, b) for a, b in itertools.combinations(gradients, 2))
+    for a, b in zip(arrays_in(expected), gradients, strict=True):
+        assert np.array_equal(a, b)
+    assert np.isfinite(out).all()
+
+
+@pytest.mark.parametrize("op", OP_CASES)
+@given(data=st.data())
+def test_memory_layout_does_not_matter(ops, op, data):
+    case = data.draw(OP_CASES[op])
+    lay_out, lay_out_dout = data.draw(layouts), data.draw(layouts)
+    expected = case.run(ops)
+    got = case.map(lay_out).run(ops, lay_out_dout(case.dout()))
+    # BLAS may sum in another order for another layout: a few roundings
+    for a, b in zip(arrays_in(expected), arrays_in(got), strict=True):
+        assert difference(a, b) < 1e-13
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_are_other_layouts_of_the_same_numbers(layout):
+    array = np.arange(2.0 * 3 * 5).reshape(2, 3, 5)
+    other = LAYOUTS[layout](array)
+    assert np.array_equal(array, other)
+    assert layout == "broadcast" or not other.flags.c_contiguous
+
+
+# Fast against reference
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("op", OP_CASES)
+@given(data=st.data())
+def test_fast_cpu_equals_reference(op, dtype, data):
+    assert_fast_is_close(data.draw(OP_CASES[op]), dtype)
+
+
+# Beyond one block of rows, one chunk of logits, one tile of keys, whatever the fast table cuts its work into.
+LARGE = {
+    "linear": lambda rng: linear(rng, (3, 67), 129, 257),
+    "embedding": lambda rng: embedding(rng, 7, 61, 83, 67, 130, start=5),
+    "layer_norm": lambda rng: layer_norm(rng, (3, 401), 257),
+    "gelu tanh": lambda rng: gelu(rng, (3, 331, 307), "tanh"),
+    "gelu exact": lambda rng: gelu(rng, (3, 331, 307), "none"),
+    "attention": lambda rng: attention(rng, 2, 197, 197, 3, 17),
+    "attention, padded": lambda rng: attention(rng, 2, 131, 199, 3, 17, mask="tail"),
+    "attention, bias": lambda rng: attention(rng, 2, 131, 131, 3, 17, causal=False, bias=(1, 3, 131, 131)),
+    "dropout": lambda rng: dropout(rng, (3, 331, 307), 0.1),
+    "cross_entropy": lambda rng: cross_entropy(rng, 1031, 37, 4111, ignored=13),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", LARGE)
+def test_fast_cpu_equals_reference_on_large_arrays(name, dtype):
+    assert_fast_is_close(LARGE[name](np.random.default_rng(0)), dtype)
+
+
+def assert_fast_is_close(case, dtype):
+    """Every result of fast_cpu in dtype is within rounding of the reference in float64: an element is a sum of up to K
+    products, and each order of summation is off by a few eps sqrt(K) of the sum's size (errors have random signs)."""
+    case = case.astype(dtype)
+    truth = case.astype("float64").run(table("reference"), case.dout().astype("float64"))
+    fast = case.run(table("fast_cpu"))
+    longest = max(a.size // a.shape[-1] for a in case.arrays.values())   # dweight sums over all rows
+    for a, b in zip(arrays_in(truth), arrays_in(fast), strict=True):
+        assert difference(a, b) < 8 * EPS[dtype] * math.sqrt(longest)
+
+
+# Edges
+
+
+def test_a_query_that_sees_nothing_gives_zeros(ops):
+    case = attention(np.random.default_rng(0), 2, 5, 7, 3, 2, mask="row", bias=(2, 3, 5, 7))
+    out, gradients = case.run(ops)
+    assert not out[0].any() and out[1].all()
+    for gradient in gradients:
+        assert not gradient[0].any() and gradient[1].any()
+
+
+def test_a_bias_of_minus_infinity_hides_a_key(ops):
+    case = attention(np.random.default_rng(0), 2, 3, 5, 2, 3)
+    hidden = np.array([False, True, False, True, True])
+    bias = np.where(hidden, -math.inf, 0.0)[None, None, None]
+    out, cache = ops.attention_forward(**case.arrays, bias=bias, causal=False)
+    expected, expected_cache = ops.attention_forward(**case.arrays, mask=np.stack([~hidden] * 2), causal=False)
+    gradients = ops.attention_backward(case.dout(), cache)
+    assert difference(out, expected) < 1e-15
+    for a, b in zip(gradients[:3], ops.attention_backward(case.dout(), expected_cache)[:3]):
+        assert difference(a, b) < 1e-15
+    all_hidden, _ = ops.attention_forward(**case.arrays, bias=np.full((1, 1, 1, 5), -math.inf), causal=False)
+    assert not all_hidden.any()
+
+
+def test_causal_attention_ignores_later_keys(ops):
+    case = attention(np.random.default_rng(0), 2, 3, 7, 2, 5)         # query t sees keys up to t + 4
+    before, _ = ops.attention_forward(**case.arrays)
+    case.arrays["k"][:, 6] = case.arrays["v"][:, 6] = 99.0
+    after, cache = ops.attention_forward(**case.arrays)
+    assert np.array_equal(before[:, :2], after[:, :2]) and not np.allclose(before[:, 2], after[:, 2])
+    dout = case.dout()
+    dout[:, 2] = 0                                                    # only the last query sees key 6
+    _, dk, dv, _ = ops.attention_backward(dout, cache)
+    assert not dk[:, 6].any() and not dv[:, 6].any()
+
+
+def test_attention_in_pieces_with_a_cache_equals_the_whole(ops):
+    case = attention(np.random.default_rng(0), 2, 7, 7, 3, 5)
+    q, k, v = case.arrays.values()
+    whole, _ = ops.attention_forward(q, k, v)
+    for start, stop in ((0, 3), (3, 4), (4, 7)):
+        piece, _ = ops.attention_forward(q[:, start:stop], k[:, :stop], v[:, :stop])
+        assert difference(piece, whole[:, start:stop]) < 1e-15
+
+
+def test_large_scores_do_not_overflow(ops):
+    case = attention(np.random.default_rng(0), 2, 3, 5, 2, 7).astype("float32")
+    case.arrays["q"] *= 1e4
+    out, gradients = case.run(ops)
+    assert np.isfinite(out).all() and all(np.isfinite(g).all() for g in gradients)
+    case = cross_entropy(np.random.default_rng(0), 5, 3, 7).astype("float32")
+    case.arrays["x"] *= 1e4
+    loss, gradients = case.run(ops)
+    assert np.isfinite(loss) and all(np.isfinite(g).all() for g in gradients)
+
+
+def test_ignored_targets_count_nowhere(ops):
+    case = cross_entropy(np.random.default_rng(0), 5, 3, 7, ignored=2)
+    loss, (dx, dweight) = case.run(ops)
+    arrays, fixed = case.arrays, case.fixed
+    rest, cache = ops.cross_entropy_forward(
+        arrays["x"][2:], arrays["weight"], fixed["targets"][2:], fixed["token_weights"][2:]
+    )
+    dx_rest, dweight_rest = ops.cross_entropy_backward(case.dout(), cache)
+    assert not dx[:2].any()
+    for a, b in ((loss, rest), (dx[2:], dx_rest), (dweight, dweight_rest)):
+        assert difference(a, b) < 1e-15
+
+
+def test_cross_entropy_of_equal_logits_is_log_of_the_vocabulary(ops):
+    loss, _ = ops.cross_entropy_forward(np.zeros((3, 2)), np.ones((7, 2)), np.arange(3), np.full(3, 1 / 3))
+    assert loss == pytest.approx(math.log(7), rel=1e-15)
+
+
+def test_cross_entropy_takes_dloss_as_a_float(ops):
+    case = cross_entropy(np.random.default_rng(0), 5, 3, 7).astype("float32")
+    _, cache = case.forward(ops)(**case.arrays)
+    once, twice = ops.cross_entropy_backward(1.0, cache), ops.cross_entropy_backward(2.0, cache)
+    for a, b in zip(once, twice):
+        assert a.dtype == "float32" and np.array_equal(2 * a, b)      # a factor 2 is exact
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 21, 22])
+def test_cross_entropy_is_the_same_in_any_chunks(monkeypatch, chunk):
+    case = cross_entropy(np.random.default_rng(0), 5, 3, 7, ignored=1)
+    expected = case.run(reference)
+    monkeypatch.setattr(reference, "HEAD_CHUNK", chunk)
+    for a, b in zip(arrays_in(expected), arrays_in(case.run(reference)), strict=True):
+        assert difference(a, b) < 1e-14                           # dweight is summed chunk by chunk
+
+
+def test_exact_gelu_is_x_times_the_normal_distribution_function(ops):
+    x = np.concatenate([np.linspace(-9, 9, 1801), [0.0, -2.0, 2.0, 40.0, -37.0]])
+    out, _ = ops.gelu_forward(x, "none")
+    expected = np.array([0.5 * v * math.erfc(-v / math.sqrt(2)) for v in x])
+    # relative at every single element, tails included; 1 - Phi loses digits where the two formulas of Phi meet
+    assert np.abs(out / np.where(x == 0, 1, expected) - (x != 0)).max() < 1e-12
+
+
+def test_gelu_ends_are_the_line_and_zero(ops):
+    for approximate in ("tanh", "none"):
+        out, _ = ops.gelu_forward(np.array([-50.0, 50.0, 0.0], np.float32), approximate)
+        assert out.tolist() == [0.0, 50.0, 0.0]
+
+
+# Dropout
+
+
+def test_dropout_is_a_function_of_key_and_counter(ops):
+    x = normal(np.random.default_rng(0), 7, 11)
+    once, _ = ops.dropout_forward(x, 0.5, 3, 100)
+    again, _ = ops.dropout_forward(x, 0.5, 3, 100)
+    other_key, _ = ops.dropout_forward(x, 0.5, 4, 100)
+    other_start, _ = ops.dropout_forward(x, 0.5, 3, 101)
+    assert np.array_equal(once, again)
+    assert not np.array_equal(once, other_key) and not np.array_equal(once, other_start)
+
+
+@pytest.mark.parametrize("start", [0, 1000, 2**32 - 35, 2**40 - 35])
+@pytest.mark.parametrize("split", [1, 3, 6])
+def test_dropout_of_some_rows_is_that_part_of_the_whole(ops, start, split):
+    x = normal(np.random.default_rng(0), 7, 11)
+    whole, cache = ops.dropout_forward(x, 0.4, 2**64 - 1, start)
+    top, top_cache = ops.dropout_forward(x[:split], 0.4, 2**64 - 1, start)
+    rest, rest_cache = ops.dropout_forward(x[split:], 0.4, 2**64 - 1, start + 11 * split)
+    assert np.array_equal(whole, np.concatenate([top, rest]))
+    back = [ops.dropout_backward(x[:split], top_cache), ops.dropout_backward(x[split:], rest_cache)]
+    assert np.array_equal(ops.dropout_backward(x, cache), np.concatenate(back))
+
+
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.9])
+def test_dropout_drops_a_share_p_and_keeps_the_mean(ops, p):
+    n = 10**6
+    out, cache = ops.dropout_forward(np.ones(n), p, key=7, start=5)
+    kept = np.count_nonzero(out)
+    # binomial: five standard deviations, one chance in two million
+    assert abs(kept - n * (1 - p)) <= 5 * math.sqrt(n * p * (1 - p))
+    assert np.all((out == 0) | (out == 1 / (1 - p)))
+    assert np.array_equal(ops.dropout_backward(np.ones(n), cache), out)
+
+
+def test_dropout_masks_of_neighbouring_keys_and_starts_are_uncorrelated(ops):
+    n, p = 1 << 18, 0.3
+    streams = [(0, 0), (1, 0), (2, 0), (1 << 32, 0), (1 << 63, 0), (0, n), (0, 1 << 32), (1, 1), (0, 1), (0, 2)]
+    masks = [(ops.dropout_forward(np.ones(n), p, key, start)[0] > 0) - (1 - p) for key, start in streams]
+    correlations = np.corrcoef(masks)[np.triu_indices(len(masks), 1)]
+    # 45 pairs of independent masks: each correlation is normal with standard deviation 1 / sqrt(n)
+    assert np.abs(correlations).max() < 5 / math.sqrt(n)
+    for lag in (1, 2, 3, 64, 768):
+        assert abs(np.corrcoef(masks[0][lag:], masks[0][:-lag])[0, 1]) < 5 / math.sqrt(n)
+
+
+def test_counter_hash_is_pinned():
+    # a resumed run must find the masks of the run it continues: these numbers may never change
+    assert reference.counter_hash(np, 0, 0, 3).tolist() == PINNED[0]
+    assert reference.counter_hash(np, 2**64 - 1, 2**32 - 1, 3).tolist() == PINNED[1]
+
+
+PINNED = ([4190096204, 1075035356, 1933769108], [2264348274, 3707647766, 2442173146])
+
+
+def test_bits_of_counter_hash_are_fair_and_independent():
+    n = 1 << 18
+    draws = reference.counter_hash(np, 1, 0, n)
+    bits = np.unpackbits(draws.view(np.uint8)).reshape(n, 32).astype(np.float32) - 0.5
+    assert np.abs(bits.mean(0)).max() < 5 * 0.5 / math.sqrt(n)
+    correlations = np.corrcoef(bits.T)[np.triu_indices(32, 1)]
+    assert np.abs(correlations).max() < 5 / math.sqrt(n)
+    pairs = np.bincount((draws >> 24)[:-1].astype(np.int64) * 256 + (draws >> 24)[1:], minlength=65536)
+    expected = (n - 1) / 65536
+    chi_squared = ((pairs - expected) ** 2 / expected).sum()          # 65,535 degrees of freedom
+    assert abs(chi_squared - 65535) < 5 * math.sqrt(2 * 65535)
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.0, 2.0])
+def test_dropout_refuses_a_share_outside_0_to_1(ops, p):
+    with pytest.raises(InputError, match="expected 0 <= p < 1"):
+        ops.dropout_forward(np.ones(3), p, 0)
+
+
+# The optimizer's ops
+
+
+ADAMW = {"lr": 0.01, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.1}
+
+
+def adamw_by_formula(param, grads, lr, beta1, beta2, eps, weight_decay, scale=1.0):
+    """Loshchilov & Hutter 2019, algorithm 2, one element at a time, from m = v = 0: one update for each of grads."""
+    result = []
+    for theta, gradients in zip(param.tolist(), np.transpose(grads).tolist()):
+        m = v = 0.0
+        for t, g in enumerate(gradients, 1):
+            g *= scale
+            m = beta1 * m + (1 - beta1) * g
+            v = beta2 * v + (1 - beta2) * g * g
+            step = (m / (1 - beta1**t)) / (math.sqrt(v / (1 - beta2**t)) + eps)
+            theta = theta - lr * weight_decay * theta - lr * step
+        result.append(theta)
+    return np.array(result)
+
+
+@pytest.mark.parametrize("changed", [{}, {"weight_decay": 0.0}, {"eps": 0.1}, {"beta1": 0.0}, {"beta2": 0.0}, {"lr": 0}])
+@pytest.mark.parametrize("scale", [1.0, 0.37, np.array(0.37)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_adamw_step_is_the_paper_s_formula(ops, changed, scale, dtype):
+    rng = np.random.default_rng(0)
+    param, grads = normal(rng, 37).astype(dtype), normal(rng, 5, 37).astype(dtype)
+    expected = adamw_by_formula(param, grads, **ADAMW | changed, scale=float(scale))
+    run_adamw(ops.adamw_step, param, grads, changed, scale)
+    # float32: five steps, each adds about two roundings of a number of order 1
+    assert np.abs(param - expected).max() < {"float32": 2e-6, "float64": 1e-14}[dtype]
+
+
+def run_adamw(adamw_step, param, grads, changed=None, scale=1.0):
+    """One update of param, in place, for each of grads; returns m and v."""
+    m, v = np.zeros_like(param), np.zeros_like(param)
+    for t, grad in enumerate(grads, 1):
+        frozen = read_only(grad)
+        adamw_step(param, frozen, m, v, t, **ADAMW | (changed or {}), grad_scale=scale)
+    return m, v
+
+
+@pytest.mark.parametrize("size", [0, 1, 300_007])
+def test_adamw_step_takes_any_size(ops, size):
+    rng = np.random.default_rng(0)
+    param, grad = normal(rng, size).astype("float32"), normal(rng, size).astype("float32")
+    expected = param.copy()
+    run_adamw(reference.adamw_step, expected, [grad])
+    m, v = run_adamw(ops.adamw_step, param, [grad])
+    assert difference(param, expected) < 4 * EPS["float32"]       # the same few operations, perhaps reordered
+    assert difference(m, 0.1 * grad) < 4 * EPS["float32"]
+    assert difference(v, 0.05 * grad * grad) < 4 * EPS["float32"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [0, 1, 17, 300_007])
+def test_global_norm_is_the_root_of_the_sum_of_squares(ops, size, dtype):
+    grad = normal(np.random.default_rng(0), size).astype(dtype)
+    norm = ops.global_norm(read_only(grad))
+    expected = math.sqrt(math.fsum((grad.astype("float64") ** 2).tolist()))
+    assert norm.dtype == dtype and norm.shape == ()
+    # pairwise or blocked sums: the error grows like log n; 30 roundings are ample
+    assert norm == pytest.approx(expected, rel=30 * EPS[dtype])
+
+
+def test_every_op_has_named_cases_and_a_strategy():
+    ops_with_gradients = {name.removesuffix("_forward") for name in op_names() if name.endswith("_forward")}
+    assert set(OP_CASES) == ops_with_gradients
+    assert all(cases_of(op) for op in ops_with_gradients)
