@@ -35,8 +35,10 @@ def write_atomically(path, writer):
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:                                             # Ctrl-C leaves nothing behind either
+    except BaseException as error:                                    # Ctrl-C leaves nothing behind either
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:     # a full disk does not say whose file it cut
+            error.filename = str(path)
         raise
     if os.name == "posix":
         directory = os.open(path.parent, os.O_RDONLY)                 # the rename itself must reach the disk
@@ -67,24 +69,32 @@ def read_json(path):
 
 
 def write_tensors(path, tensors, metadata):
-    """Writes {name: array} and {key: text} as one safetensors file, atomically, with a SHA-256 of both. Raises OSError
-    when the disk is full; the old file is then untouched."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file
-
-    def save(temporary):
-        try:
-            save_file(tensors, temporary, metadata)
-        except SafetensorError as error:                              # a full disk, above all
-            raise OSError(f"{path}: {error}") from None
-
-    tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    """Writes {name: array} and {key: text} as one safetensors file, atomically, with a SHA-256 of both. The same
+    content gives the same bytes. Raises OSError when the disk is full; the old file is then untouched."""
+    tensors = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
     digest = start_digest(metadata)
-    for name in sorted(tensors):
-        array = tensors[name]
-        add_to_digest(digest, name, CODES[array.dtype], array)
-    metadata = metadata | {"sha256": digest.hexdigest()}
-    write_atomically(path, save)
+    header, end = {"__metadata__": metadata}, 0
+    for name, array in tensors.items():
+        code = CODES[array.dtype]
+        add_to_digest(digest, name, code, array)
+        header[name] = {"dtype": code, "shape": list(array.shape), "data_offsets": [end, end + array.nbytes]}
+        end += array.nbytes
+    header["__metadata__"] = dict(sorted((metadata | {"sha256": digest.hexdigest()}).items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)                                   # the data starts at a multiple of 8 bytes
+
+    def write(temporary):
+        with open(temporary, "wb") as file:
+            file.write(len(text).to_bytes(8, "little") + text)
+            for array in tensors.values():
+                file.write(raw_bytes(array))
+
+    write_atomically(path, write)
+
+
+def raw_bytes(array):
+    """A C-contiguous array's bytes, without a copy."""
+    return memoryview(array.reshape(-1)).cast("B") if array.size else b""
 
 
 def start_digest(metadata):
@@ -93,7 +103,7 @@ def start_digest(metadata):
 
 def add_to_digest(digest, name, code, array):
     digest.update(f"\n{json.dumps(name)} {code} {list(array.shape)}\n".encode())
-    digest.update(memoryview(array.reshape(-1)).cast("B") if array.size else b"")
+    digest.update(raw_bytes(array))
 
 
 class Entry(NamedTuple):
