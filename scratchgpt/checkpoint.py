@@ -14,13 +14,12 @@ import numpy as np
 
 from scratchgpt.backend import to_host
 from scratchgpt.errors import InputError
-from scratchgpt.files import TensorFile, write_atomically, write_tensors
+from scratchgpt.files import TensorFile, write_tensors
 
 STATE_FILE = "training_state.safetensors"
 FORMAT = "scratchgpt training state 1"
 ARRAYS = ("weights", "m", "v")
 
-__all__ = ["ARRAYS", "STATE_FILE", "State", "digest_of", "load_state", "restore_state", "save_state", "write_atomically"]
 
 
 class State(NamedTuple):
@@ -82,8 +81,8 @@ def restore_state(state, store, optimizer):
     """Puts a State's arrays into a model's ParamStore and its AdamW. Raises InputError if it is another model's."""
     theirs, mine = state.record["layout"], layout_of(store)
     if theirs != mine:
-        name = next((f"{a} and {b}" for a, b in zip(theirs, mine) if a != b), f"{len(theirs)} and {len(mine)} tensors")
-        raise InputError(f"{state.path} is the state of another model: {name} differ; build the model it was saved from")
+        unlike = next((f"{a} and {b}" for a, b in zip(theirs, mine) if a != b), "the numbers of tensors")
+        raise InputError(f"{state.path} is the state of another model: {unlike} differ; build the one it was made from")
     dtype = state.arrays["weights"].dtype
     if dtype != store.dtype:
         raise InputError(f"{state.path} holds {dtype}, the model is {store.dtype}; build the model with dtype {dtype}")

@@ -57,7 +57,7 @@ def label_lines(axes, lines, last):
     for name, value in lines.items():
         axes.annotate(
             f"{NAMES[name]} {value:.2f}", (last, value), xytext=(0, 3), textcoords="offset points",
-            ha="right" if name == "uniform" else "right", va="bottom", fontsize=8, color="#555555",
+            ha="right", va="bottom", fontsize=8, color="#555555",
         )  # fmt: skip
 
 

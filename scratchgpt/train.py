@@ -23,7 +23,7 @@ from scratchgpt.distributed import Shards
 from scratchgpt.errors import InputError, NonFiniteError
 from scratchgpt.evaluate import evaluate
 from scratchgpt.files import write_text
-from scratchgpt.models.gpt import count_parameters, training_flops_per_token
+from scratchgpt.models.gpt import training_flops_per_token
 from scratchgpt.ops import watched
 from scratchgpt.optim import AdamW, cosine_schedule
 from scratchgpt.plot import draw_loss
@@ -31,8 +31,8 @@ from scratchgpt.progress import Progress
 
 METRICS_FILE, LOSS_FILE = "metrics.jsonl", "loss.png"
 RUN_FILES = (  # a directory that holds one of these holds a run
-    STATE_FILE, METRICS_FILE, LOSS_FILE, "config.json", "model.safetensors", "tokenizer.json", "vocab.json", "merges.txt",
-    "tokenizer_config.json", "special_tokens_map.json", "generation_config.json",
+    STATE_FILE, METRICS_FILE, LOSS_FILE, "config.json", "model.safetensors", "tokenizer.json", "vocab.json",
+    "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json",
 )  # fmt: skip
 EVALUATION_WINDOWS = 32  # of the validation text, while training; at the end it is read whole
 
@@ -67,9 +67,9 @@ class TrainConfig:
     weight_decay: float = option(0.1, "optimisation", "AdamW's decoupled decay, on matrices only")
     beta1: float = option(0.9, "optimisation", "AdamW's decay rate of the mean gradient")
     beta2: float = option(0.95, "optimisation", "AdamW's decay rate of the mean squared gradient")
-    grad_clip: float = option(1.0, "optimisation", "largest norm of the gradient, which is scaled down to it; 0: no limit")
+    grad_clip: float = option(1.0, "optimisation", "largest norm of the gradient; a longer one is scaled down; 0: none")
     seed: int = option(0, "run", "fixes the first weights, the order of the data and dropout")
-    threads: int | None = option(None, "run", "threads that share each batch (default: the cores this process may use)")
+    threads: int | None = option(None, "run", "threads that share each batch (default: one per core)")
     checkpoint_every: int = option(200, "run", "updates between two checkpoints")
     eval_every: int = option(100, "run", "updates between two looks at a part of the validation text")
     log_every: int = option(10, "run", "updates between two lines of metrics.jsonl")
@@ -151,7 +151,9 @@ class Trainer:
 
     def _non_finite(self, loss, norm):
         cause = first_non_finite(self.model, self.micro_batches(), self.config.seed, self.done)
-        kept = f"the last good checkpoint is {self.out / STATE_FILE} (step {self.saved})" if self.out else "nothing was saved"
+        kept = "nothing was saved"
+        if self.out is not None:
+            kept = f"the last good checkpoint is {self.out / STATE_FILE} (step {self.saved})"
         return (
             f"step {self.done + 1}: the loss is {loss:.4g}, the gradient's norm {norm:.4g}: {cause}; "
             f"the update was not made; {kept}; try a lower lr or a longer warm-up"
@@ -215,7 +217,7 @@ class Trainer:
                     self._stop()
 
     def _mfu(self, rate):
-        """Model FLOPs utilization (Chowdhery et al. 2022): FLOPs the model needs per second / what a product reaches."""
+        """Model FLOPs utilization (Chowdhery et al. 2022): what the model needs per second / what a product reaches."""
         return round(rate * training_flops_per_token(self.model.config) / self.matmul_rate, 4)
 
     def _glance(self):
@@ -269,7 +271,7 @@ class Trainer:
 
     def _stop(self):
         if self.out is None:
-            raise Interrupted(f"stopped after step {self.done}; nothing was saved: no directory was given", self.stop_signal)
+            raise Interrupted(f"stopped after step {self.done}; nothing was saved: no directory", self.stop_signal)
         self.draw()
         raise Interrupted(
             f"stopped after step {self.done}, which is saved; to resume: scratchgpt train --resume {self.out}",
@@ -308,10 +310,13 @@ class Trainer:
         except (OSError, SafetensorError) as error:
             reason = getattr(error, "strerror", None) or error
             where = getattr(error, "filename2", None) or getattr(error, "filename", None) or path
-            left = f"the last good checkpoint, step {self.saved}, is untouched" if (self.out / STATE_FILE).exists() else (
-                "there is no checkpoint yet")  # fmt: skip
-            hint = f"; make room, then: scratchgpt train --resume {self.out}" if self.saved or self.resumed else ""
-            raise SaveError(f"step {self.done}: cannot write {where}: {reason}; {left}{hint}") from error
+            left = "there is no checkpoint yet"
+            if (self.out / STATE_FILE).exists():
+                left = (
+                    f"the last good checkpoint, step {self.saved}, is untouched; make room, then: "
+                    f"scratchgpt train --resume {self.out}"
+                )
+            raise SaveError(f"step {self.done}: cannot write {where}: {reason}; {left}") from error
 
     def _continue_from(self, state):
         checks = (

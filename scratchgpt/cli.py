@@ -1,0 +1,401 @@
+"""The command line: `scratchgpt train`, eval, sample, tokenizer, params, doctor, bench.
+
+Imports are inside the functions, so that --version is quick and Ctrl-C finds its handler from the first moment on.
+"""
+
+import argparse
+import os
+import sys
+from importlib import import_module
+from typing import get_args
+
+from scratchgpt import __version__
+from scratchgpt.errors import InputError, NonFiniteError
+
+DESCRIPTION = "GPT from scratch in NumPy: train, evaluate and sample, with every gradient written by hand."
+EPILOG = """exit codes: 0 done, 1 stopped (a number was not finite, or a file could not be written), 2 bad input,
+130 stopped by Ctrl-C after saving. Start with: scratchgpt train"""
+GROUPS = {"data": "data", "model": "model", "optimisation": "optimisation", "run": "run"}
+ELSEWHERE = {  # command -> what it does; scratchgpt.<command> has add_arguments(parser) and main(args)
+    "doctor": "show what this machine has and what costs speed",
+    "bench": "measure training and sampling beside PyTorch",
+}
+EVALUATION_RULE = (
+    "Every token of the text but the very first is predicted exactly once: windows of n_ctx tokens advance by "
+    "n_ctx / 2, so that each token has at least n_ctx / 2 tokens before it (those of the first window aside). "
+    "Bits per byte = sum of nats / ln 2 / bytes of the text."
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line, without a usage dump."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, allow_abbrev=False, formatter_class=Formatter, **kwargs)
+
+    def error(self, message):
+        raise InputError(f"{message}; see {self.prog} --help")
+
+
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog):
+        super().__init__(prog, max_help_position=28, width=100)
+
+
+def main(argv=None):
+    """Runs a command and returns its exit code; every error a user can cause is one line on stderr."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    try:
+        code = dispatch(arguments)
+        sys.stdout.flush()
+        return code
+    except InputError as error:
+        return complain(error, 2)
+    except NonFiniteError as error:
+        return complain(error, 1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)                  # what is left in the buffer goes nowhere
+        return 141                                                    # 128 + SIGPIPE, as a shell reports it
+    except KeyboardInterrupt as interrupt:
+        said = str(interrupt) or "interrupted before anything was saved; run the same command again"
+        return complain(said, 128 + getattr(interrupt, "signum", 2))
+    except MemoryError as error:
+        return complain(f"out of memory: {error or 'make the model or the batch smaller'}", 1)
+
+
+def complain(message, code):
+    print(f"scratchgpt: {' '.join(str(message).splitlines())}", file=sys.stderr)
+    return code
+
+
+def dispatch(arguments):
+    parser = build_parser(next((word for word in arguments if not word.startswith("-")), None))
+    if not arguments:
+        parser.print_help()
+        return 0
+    args = parser.parse_args(arguments)
+    return args.run(args) or 0
+
+
+def build_parser(command=None):
+    """The parser of all commands; the options of `command` alone are read from the library."""
+    parser = Parser(prog="scratchgpt", description=DESCRIPTION, epilog=EPILOG)
+    parser.add_argument("--version", action="version", version=f"scratchgpt {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, add, text in (
+        ("train", add_train, "train a GPT on a text, or resume a run"),
+        ("eval", add_eval, "measure how well a model predicts a text"),
+        ("sample", add_sample, "let a model continue a prompt"),
+        ("tokenizer", add_tokenizer, "train a byte-level BPE tokenizer, encode, decode"),
+        ("params", add_params, "count a model's parameters, memory and FLOPs"),
+    ):
+        one = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        if name == command:
+            add(one)
+    for name, text in ELSEWHERE.items():
+        one = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        if name == command:
+            module = import_module(f"scratchgpt.{name}")
+            module.add_arguments(one)
+            one.set_defaults(run=module.main)
+    return parser
+
+
+# ---- train
+
+
+def add_train(parser):
+    from scratchgpt.run import RunConfig, options_of
+
+    groups = {name: parser.add_argument_group(title) for name, title in GROUPS.items()}
+    for each in options_of(RunConfig):
+        kind = next((kind for kind in get_args(each.type) if kind is not type(None)), each.type)
+        default = "" if each.default is None else f" (default: {each.default})"
+        choices = each.metadata.get("choices")
+        groups[each.metadata["group"]].add_argument(
+            f"--{each.name.replace('_', '-')}", type=kind, default=argparse.SUPPRESS, choices=choices,
+            metavar=None if choices else {int: "N", float: "X", str: "NAME"}[kind],
+            help=each.metadata["help"] + default,
+        )  # fmt: skip
+    run = groups["run"]
+    run.add_argument("--resume", metavar="DIR", help="continue the run in DIR from its checkpoint, bit for bit; its "
+                     "own options hold, more --steps may be asked for")  # fmt: skip
+    run.add_argument("--force", action="store_true", help="overwrite the run that --out already holds")
+    run.add_argument("--quiet", action="store_true", help="no progress, no table, no sample")
+    parser.set_defaults(run=train)
+
+
+def train(args):
+    from scratchgpt.data import what_loss_means
+    from scratchgpt.run import config_from, resume, start
+    from scratchgpt.train import SaveError
+
+    own = ("run", "resume", "force", "quiet")
+    given = {name: value for name, value in vars(args).items() if name not in own}
+    if args.resume and args.force:
+        raise InputError("--resume continues a run and --force overwrites one; give one of them")
+    if args.resume:
+        trainer = resume(args.resume, given, args.quiet)
+    else:
+        trainer = start(config_from(given), args.force, args.quiet)
+    if not args.quiet:
+        introduce(trainer)
+    try:
+        result = trainer.run()
+    except SaveError as error:
+        return complain(error, 1)
+    if not args.quiet:
+        summarise(trainer, result)
+        print(what_loss_means(result.nats_per_token, trainer.lines))
+        print(f"\nthe model is in {trainer.out}; a sample of it:\n")
+        show_sample(trainer.model, trainer.tokenizer, "\n", max_new_tokens=300, temperature=0.8, echo=False)
+    return 0
+
+
+def introduce(trainer):
+    from scratchgpt.models.gpt import count_parameters
+
+    config, parameters = trainer.model.config, sum(count_parameters(trainer.model.config).values())
+    print(
+        f"{len(trainer.train_ids):,} training tokens, {len(trainer.val_ids):,} for validation, {config.vocab_size:,} "
+        f"different; a GPT of {parameters:,} parameters, {trainer.threads} threads, into {trainer.out}"
+    )
+    if trainer.resumed:
+        print(f"resumed at step {trainer.done} of {trainer.config.steps}")
+    sys.stdout.flush()
+
+
+def summarise(trainer, result):
+    from scratchgpt.models.gpt import count_parameters
+    from scratchgpt.progress import clock, print_table
+
+    tokens = trainer.done * trainer.tokens_per_step
+    rows = [
+        ("nats per token", f"{result.nats_per_token:.4f}"),
+        ("bits per byte", f"{result.bits_per_byte:.4f}"),
+        ("perplexity", f"{result.perplexity:.2f}"),
+        ("validation", f"{result.tokens:,} tokens, {result.n_bytes:,} bytes"),
+        ("parameters", f"{sum(count_parameters(trainer.model.config).values()):,}"),
+        ("trained on", f"{tokens:,} tokens, {tokens / len(trainer.train_ids):.1f} epochs"),
+        ("training time", clock(trainer.seconds)),
+    ]
+    print_table("whole validation text", rows)
+
+
+# ---- eval and sample
+
+
+def add_directory(parser):
+    parser.add_argument("directory", metavar="DIR", help="a run's directory, or any Hugging Face GPT-2 or OpenAI-GPT")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where to compute (default: cpu)")
+
+
+def add_eval(parser):
+    parser.epilog = f"The rule. {EVALUATION_RULE}"
+    parser.formatter_class = lambda prog: argparse.HelpFormatter(prog, width=100)
+    add_directory(parser)
+    parser.add_argument("--data", metavar="NAME", help="a UTF-8 text file, or plays (default: the run's own data)")
+    parser.add_argument("--split", choices=("all", "validation"), help="the whole text, or the last tenth that "
+                        "training holds out (default: all of --data; validation without it)")  # fmt: skip
+    parser.add_argument("--threads", type=int, metavar="N", help="default: the cores this process may use")
+    parser.set_defaults(run=evaluate_text)
+
+
+def evaluate_text(args):
+    from scratchgpt import interop
+    from scratchgpt.checkpoint import load_state
+    from scratchgpt.data import load_text, split_text
+    from scratchgpt.evaluate import evaluate
+    from scratchgpt.progress import print_table
+
+    if args.threads is not None and args.threads < 1:
+        raise InputError(f"--threads is {args.threads}; expected at least 1")
+    model = interop.load(args.directory, device=args.device)
+    tokenizer = interop.load_tokenizer(args.directory)
+    data = args.data
+    if data is None:
+        data = load_state(args.directory).record.get("run", {}).get("data")
+        if data is None:
+            raise InputError(f"{args.directory} does not say what it was trained on; give --data FILE")
+    split = args.split or ("all" if args.data else "validation")
+    text = load_text(data)
+    text = split_text(text)[1] if split == "validation" else text
+    result = evaluate(model, tokenizer.encode(text), len(text.encode("utf-8")), args.threads)
+    rows = [
+        ("nats per token", f"{result.nats_per_token:.4f}"),
+        ("bits per byte", f"{result.bits_per_byte:.4f}"),
+        ("perplexity", f"{result.perplexity:.2f}"),
+        ("tokens", f"{result.tokens:,}"),
+        ("bytes", f"{result.n_bytes:,}"),
+    ]
+    print_table(f"{data}, {'its last tenth' if split == 'validation' else 'whole'}", rows)
+
+
+def add_sample(parser):
+    add_directory(parser)
+    parser.add_argument("--prompt", metavar="TEXT", required=True, help="what to continue, at most one context long")
+    parser.add_argument("--max-tokens", type=int, default=200, metavar="N", help="tokens to add (default: 200)")
+    parser.add_argument("--temperature", type=float, default=0.8, metavar="X", help="above 1 wilder, below 1 tamer, 0 "
+                        "greedy (default: 0.8)")  # fmt: skip
+    parser.add_argument("--top-k", type=int, metavar="N", help="draw from the N most likely tokens only")
+    parser.add_argument("--top-p", type=float, metavar="P", help="draw from the fewest tokens that have probability P")
+    parser.add_argument("--greedy", action="store_true", help="always the most likely token")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="fixes the draws (default: 0)")
+    parser.add_argument("--no-cache", action="store_true", help="run the whole window for each token: same, but slower")
+    parser.set_defaults(run=sample)
+
+
+def sample(args):
+    from scratchgpt import interop
+
+    if args.seed < 0:
+        raise InputError(f"--seed is {args.seed}; expected 0 or more")
+    if not args.prompt:
+        raise InputError("--prompt is empty; a language model continues at least one token")
+    model = interop.load(args.directory, device=args.device)
+    tokenizer = interop.load_tokenizer(args.directory)
+    temperature = 0 if args.greedy else args.temperature
+    show_sample(
+        model, tokenizer, args.prompt, max_new_tokens=args.max_tokens, temperature=temperature, top_k=args.top_k,
+        top_p=args.top_p, seed=args.seed, use_cache=not args.no_cache,
+    )  # fmt: skip
+
+
+def show_sample(model, tokenizer, prompt, echo=True, **settings):
+    """Prints the prompt and what follows it as it is drawn, whole characters at a time."""
+    from scratchgpt.generate import generate
+
+    def on_slide():
+        sys.stdout.flush()
+        print(f"\nscratchgpt: the context of {model.config.n_ctx} tokens is full; the window slides from here",
+              file=sys.stderr, flush=True)  # fmt: skip
+
+    ids = generate(model, tokenizer.encode(prompt), on_slide=on_slide, **settings)
+    if echo:
+        print(prompt, end="", flush=True)
+    for text in tokenizer.decode_stream(until(ids, tokenizer.eot_id)):
+        print(text, end="", flush=True)
+    print(flush=True)
+
+
+def until(ids, last):
+    """The ids up to `last`, which is left out: a model that has an end-of-text token says with it that it is done."""
+    for token in ids:
+        if token == last:
+            return
+        yield token
+
+
+# ---- tokenizer
+
+
+def add_tokenizer(parser):
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    one = actions.add_parser("train", help="learn merges from a text", description="Learn merges from a text.")
+    one.add_argument("--data", default="plays", metavar="NAME", help="a UTF-8 text file, or plays (default: plays)")
+    one.add_argument("--vocab-size", type=int, default=1024, metavar="N", help="257 or more (default: 1024)")
+    one.add_argument("--out", required=True, metavar="DIR", help="where vocab.json, merges.txt, tokenizer.json go")
+    one.add_argument("--force", action="store_true", help="overwrite the files that DIR already holds")
+    one.set_defaults(run=tokenizer_train)
+    one = actions.add_parser("encode", help="text to ids", description="Text to ids, on one line.")
+    one.add_argument("directory", metavar="DIR", help="a tokenizer's or a run's directory")
+    source = one.add_mutually_exclusive_group()
+    source.add_argument("--text", metavar="TEXT", help="the text (default: standard input)")
+    source.add_argument("--data", metavar="FILE", help="a UTF-8 text file, or plays")
+    one.set_defaults(run=tokenizer_encode)
+    one = actions.add_parser("decode", help="ids to text", description="Ids to text.")
+    one.add_argument("directory", metavar="DIR", help="a tokenizer's or a run's directory")
+    one.add_argument("ids", nargs="*", metavar="ID", help="the ids (default: standard input, separated by white space)")
+    one.set_defaults(run=tokenizer_decode)
+
+
+def tokenizer_train(args):
+    from pathlib import Path
+
+    from scratchgpt.data import load_text
+    from scratchgpt.run import check_can_be_made
+    from scratchgpt.tokenizers import BPETokenizer
+    from scratchgpt.train import refuse_other_run
+
+    out = Path(args.out)
+    if not args.force:
+        refuse_other_run(out)
+    check_can_be_made(out)
+    tokenizer = BPETokenizer.train(load_text(args.data), args.vocab_size)
+    out.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(out)
+    print(f"{tokenizer.vocab_size:,} tokens, in {out}")
+
+
+def tokenizer_encode(args):
+    from scratchgpt.data import decode_text, load_text
+    from scratchgpt.interop import load_tokenizer
+
+    tokenizer = load_tokenizer(args.directory)
+    if args.text is not None:
+        text = args.text
+    else:
+        text = load_text(args.data) if args.data else decode_text(sys.stdin.buffer.read(), "standard input")
+    print(*tokenizer.encode(text))
+
+
+def tokenizer_decode(args):
+    from scratchgpt.interop import load_tokenizer
+
+    tokenizer = load_tokenizer(args.directory)
+    ids = []
+    for word in args.ids or sys.stdin.read().split():
+        if not word.isdecimal():
+            raise InputError(f"{word!r} is not a token id; expected whole numbers from 0 to {tokenizer.vocab_size - 1}")
+        ids.append(int(word))
+    sys.stdout.write(tokenizer.decode(ids))
+
+
+# ---- params
+
+
+def add_params(parser):
+    from scratchgpt.models.gpt import PRESETS
+
+    parser.add_argument("--preset", choices=tuple(PRESETS), help="one model by part (default: all of them, in total)")
+    parser.set_defaults(run=show_params)
+
+
+def show_params(args):
+    from scratchgpt.models.gpt import PRESETS, count_parameters, training_flops_per_token
+    from scratchgpt.progress import print_table
+
+    if args.preset is None:
+        rows = []
+        for name, config in PRESETS.items():
+            total = sum(count_parameters(config).values())
+            flops = training_flops_per_token(config)
+            rows.append((name, f"{config.n_layer} x {config.n_embd:,}", f"{total:,}", size(16 * total), f"{flops:.3g}"))
+        print_table(None, rows, ("preset", "layers x width", "parameters", "training memory", "FLOPs per token"))
+        return
+    config = PRESETS[args.preset]
+    counts = count_parameters(config)
+    total = sum(counts.values())
+    rows = [(part, f"{count:,}", f"{count / total:.1%}") for part, count in counts.items()]
+    rows.append(("total", f"{total:,}", "100.0%"))
+    print_table(
+        f"{args.preset}: {config.n_layer} layers, {config.n_head} heads, width {config.n_embd:,}, context "
+        f"{config.n_ctx:,}, {config.vocab_size:,} tokens", rows, ("part", "parameters", "share"),
+    )  # fmt: skip
+    flops = training_flops_per_token(config)
+    print_table("float32", [
+        ("weights", size(4 * total)), ("gradients", size(4 * total)), ("optimizer (m and v)", size(8 * total)),
+        ("together", size(16 * total)), (f"training FLOPs per token at {config.n_ctx:,}", f"{flops:.4g}"),
+    ])  # fmt: skip
+
+
+def size(n_bytes):
+    """size(2.5e9) -> "2.50 GB" (powers of ten)."""
+    for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB")):
+        if n_bytes >= unit:
+            return f"{n_bytes / unit:.2f} {name}"
+    return f"{n_bytes:,.0f} bytes"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

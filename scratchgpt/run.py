@@ -1,0 +1,151 @@
+"""A run of `scratchgpt train`: from a data file to a Trainer, fresh or resumed."""
+
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from scratchgpt import interop
+from scratchgpt.backend import get_module
+from scratchgpt.checkpoint import load_state
+from scratchgpt.data import load_text, split_text
+from scratchgpt.errors import InputError
+from scratchgpt.models.gpt import GPT, PRESETS, GPTConfig, count_parameters
+from scratchgpt.tokenizers import BPETokenizer
+from scratchgpt.train import TrainConfig, Trainer, option, options_of, refuse_other_run
+
+SHAPE = ("n_layer", "n_head", "n_embd", "n_ctx", "dropout", "init")  # what a preset sets, unless an option does
+DTYPES = ("float32", "float64")
+MAY_CHANGE = ("steps", "threads", "checkpoint_every", "eval_every", "log_every", "device")  # when a run is resumed
+BYTES_PER_PARAMETER = {"float32": 16, "float64": 32}  # weights, gradient, m and v
+
+
+@dataclass(frozen=True)
+class RunConfig(TrainConfig):
+    """Everything `scratchgpt train` decides: the data, the model, and how it is trained."""
+
+    data: str = option("plays", "data", "a UTF-8 text file, or plays: the embedded plays; its last tenth is held out")
+    out: str | None = option(None, "data", "directory of the run (default: runs/ and the data's name)")
+    tokenizer: str | None = option(None, "data", "directory of a trained tokenizer (default: train one on the data)")
+    vocab_size: int = option(1024, "data", "tokens of the tokenizer that is trained on the data, 257 or more")
+    preset: str | None = option(None, "model", "shape of a published model; the vocabulary is still the tokenizer's",
+                                choices=tuple(PRESETS))  # fmt: skip
+    n_layer: int = option(4, "model", "blocks")
+    n_head: int = option(4, "model", "attention heads; they share n_embd equally")
+    n_embd: int = option(128, "model", "width of the residual stream")
+    n_ctx: int = option(256, "model", "context: the most tokens the model sees at once")
+    dropout: float = option(0.0, "model", "probability of dropping a number on each residual branch")
+    init: str = option("he", "model", "first weights: He et al. 2015, or GPT-2's 0.02", choices=("he", "gpt2"))
+    dtype: str = option("float32", "run", "type of weights and arithmetic", choices=DTYPES)
+    device: str = option("cpu", "run", "where to compute: NumPy, or CuPy on a GPU", choices=("cpu", "cuda"))
+
+    def __post_init__(self):
+        super().__post_init__()
+        for each in options_of(RunConfig):
+            choices, value = each.metadata.get("choices"), getattr(self, each.name)
+            if choices and value not in (*choices, each.default):
+                raise InputError(f"{each.name} is {value!r}; expected one of {', '.join(choices)}")
+
+    @property
+    def directory(self):
+        return Path(self.out) if self.out else Path("runs") / Path(self.data).stem
+
+
+def config_from(given):
+    """RunConfig from the options given {name: value}: what is not given comes from the preset, then the defaults."""
+    preset = PRESETS[given["preset"]] if given.get("preset") else None
+    return RunConfig(**({name: getattr(preset, name) for name in SHAPE} if preset else {}) | given)
+
+
+def start(config, force=False, quiet=False):
+    """A Trainer for a fresh run. Everything is checked before anything is written; raises InputError."""
+    if not force:
+        refuse_other_run(config.directory)
+    check_can_be_made(config.directory)
+    get_module(config.device)
+    check_memory(model_config(config, config.vocab_size), config)     # before a tokenizer is trained
+    train_text, val_text = split_text(load_text(config.data))
+    if config.tokenizer:
+        tokenizer = interop.load_tokenizer(config.tokenizer)
+    else:
+        tokenizer = BPETokenizer.train(train_text, config.vocab_size)
+    shape = model_config(config, tokenizer.vocab_size)
+    check_memory(shape, config)
+    return build(config, shape, tokenizer, train_text, val_text, force=force, quiet=quiet)
+
+
+def resume(directory, given, quiet=False):
+    """A Trainer that continues the run in `directory`; given: options {name: value} that the command line repeats or
+    changes. Raises InputError when there is no sound checkpoint, or an option would change what was trained."""
+    state = load_state(directory)
+    saved = state.record.get("run")
+    if saved is None:
+        raise InputError(f"{state.path} was written from Python; resume it there: Trainer(..., resume=load_state(DIR))")
+    saved = RunConfig(**saved)
+    directory = state.path.parent
+    for name, value in given.items():
+        if name not in MAY_CHANGE and value != (str(directory) if name == "out" else getattr(saved, name)):
+            raise InputError(
+                f"--{name.replace('_', '-')} is {value}, but the run in {directory} has {getattr(saved, name)}; "
+                "leave the option out to resume, or start another run with another --out"
+            )
+    if given.get("steps", saved.steps) < state.step:
+        raise InputError(f"--steps is {given['steps']}, but the run in {directory} is already at step {state.step}")
+    config = replace(saved, **{name: given[name] for name in MAY_CHANGE if name in given}, out=str(directory))
+    shape = GPTConfig(**state.record["model"])
+    check_same_model(directory, shape, state)
+    get_module(config.device)
+    train_text, val_text = split_text(load_text(config.data))
+    tokenizer = interop.load_tokenizer(directory)
+    return build(config, shape, tokenizer, train_text, val_text, resume=state, quiet=quiet)
+
+
+def build(config, shape, tokenizer, train_text, val_text, **options):
+    model = GPT(shape, seed=None if options.get("resume") else config.seed, dtype=config.dtype, device=config.device)
+    train_ids, val_ids = tokenizer.encode(train_text), tokenizer.encode(val_text)
+    data = config.data if config.data == "plays" else str(Path(config.data).resolve())
+    record = {"run": asdict(replace(config, data=data))}
+    return Trainer(model, tokenizer, train_ids, val_ids, config, out=config.directory, record=record, **options)
+
+
+def model_config(config, vocab_size):
+    base = PRESETS[config.preset] if config.preset else GPTConfig()
+    return replace(base, vocab_size=vocab_size, **{name: getattr(config, name) for name in SHAPE})
+
+
+def check_memory(shape, config):
+    """Raises InputError when weights, gradient, m and v alone exceed this machine's memory."""
+    needed = sum(count_parameters(shape).values()) * BYTES_PER_PARAMETER[config.dtype]
+    if config.device != "cpu" or "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", ()):
+        return
+    present = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > present:
+        raise InputError(
+            f"training this model takes {needed / 2**30:,.0f} GiB for weights, gradient and optimizer alone; this "
+            f"machine has {present / 2**30:,.0f} GiB; make n_layer, n_embd or vocab_size smaller"
+        )
+
+
+def check_can_be_made(directory):
+    """Raises InputError when the run's directory could not be created or written, without creating it."""
+    existing = directory
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        raise InputError(f"{directory} cannot be a directory: {existing} is a file; give another --out")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f"{directory} cannot be written: no permission to write in {existing}; give another --out")
+
+
+def check_same_model(directory, shape, state):
+    """Raises InputError when config.json beside the state describes another model."""
+    if not (directory / interop.CONFIG).exists():
+        return
+    _, other = interop.read_config(directory / interop.CONFIG)
+    for name in ("vocab_size", "n_ctx", "n_layer", "n_head", "n_embd", "norm_first", "tied_head"):
+        mine, theirs = getattr(shape, name), getattr(other, name)
+        if mine != theirs:
+            said = f"its {name} is {mine}, {interop.CONFIG} beside it says {theirs}"
+            raise InputError(f"{state.path} is the state of another model: {said}; put the right file there")
+
+
+__all__ = ["RunConfig", "config_from", "options_of", "resume", "start"]
