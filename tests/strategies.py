@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from hypothesis import strategies as st
 
+from scratchgpt.check.gradient import check_gradients
+
 
 @dataclass(frozen=True, repr=False)
 class OpCase:
@@ -19,8 +21,12 @@ class OpCase:
     fixed: dict
 
     def __repr__(self):
-        shown = {name: np.shape(a) if isinstance(a, np.ndarray) else a for name, a in (self.arrays | self.fixed).items()}
-        return f"{self.op}({', '.join(f'{name}={value}' for name, value in shown.items())})"
+        arguments = (self.arrays | self.fixed).items()
+        shown = (f"{name}={a.shape if isinstance(a, np.ndarray) else a}" for name, a in arguments)
+        return f"{self.op}({', '.join(shown)})"
+
+    def _repr_pretty_(self, printer, cycle):
+        printer.text(repr(self))                                      # Hypothesis too prints shapes, not floats
 
     def forward(self, ops):
         function = getattr(ops, f"{self.op}_forward")
@@ -53,6 +59,10 @@ class OpCase:
         gradients = self.backward(ops)(self.dout() if dout is None else dout, cache)
         gradients = gradients if isinstance(gradients, tuple) else (gradients,)
         return out, gradients[: len(self.arrays)]
+
+    def gradient_reports(self, ops, method="complex_step", seed=0, dout=None):
+        """The check that every backward must pass and every wrong backward must fail: one report for each array."""
+        return check_gradients(self.forward(ops), self.backward(ops), self.arrays, seed, method, dout)
 
     def map(self, change):
         """The case with change(array) for every array, fixed ones too."""
@@ -205,8 +215,8 @@ def gelu_cases(draw):
 
 @st.composite
 def attention_cases(draw):
-    B, T, S, H, D = draw(primes(5, 11))
-    B, H = min(B, 3), min(H, 3)                                       # keeps the numeric gradients quick
+    B, H = draw(st.permutations([1, 2, 3]))[:2]                       # small: keeps the numeric gradients quick
+    T, S, D = draw(st.permutations([1, 5, 7, 11]))[:3]
     bias = draw(st.sampled_from([None, (T, S), (1, H, T, S), (B, 1, 1, S), (H, 1, 1), (B, H, T, 1)]))
     mask = draw(st.sampled_from([None, "random", "row", "tail"]))
     return attention(draw(generators), B, T, S, H, D, draw(st.booleans()), mask, bias)

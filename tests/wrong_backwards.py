@@ -1,0 +1,478 @@
+"""Wrong backwards of every op, each a mistake that people make. The checks of test_ops must reject every one.
+
+WRONG[op] = functions with the arguments of the op's backward, on the reference's caches; the name says what is wrong.
+WRONG_ADAMW = functions with the arguments of adamw_step.
+"""
+
+import math
+
+import numpy as np
+
+from scratchgpt.ops import reference
+from scratchgpt.ops.reference import sum_to
+
+# linear: cache (x, weight, has_bias)
+
+
+def linear_dweight_of_the_last_batch_row_only(dout, cache):
+    dx, _, dbias = reference.linear_backward(dout, cache)
+    rows, inputs = (a if a.ndim == 2 else a[-1] for a in (dout, cache[0]))
+    return dx, rows.T @ inputs, dbias
+
+
+def linear_dbias_is_a_mean(dout, cache):
+    dx, dweight, dbias = reference.linear_backward(dout, cache)
+    return dx, dweight, None if dbias is None else dout.reshape(-1, dout.shape[-1]).mean(0)
+
+
+def linear_dbias_not_summed_over_the_batch(dout, cache):
+    dx, dweight, dbias = reference.linear_backward(dout, cache)
+    return dx, dweight, None if dbias is None else dout.reshape(-1, dout.shape[-1])[0]
+
+
+def linear_dweight_is_transposed(dout, cache):
+    dx, dweight, dbias = reference.linear_backward(dout, cache)
+    return dx, np.ascontiguousarray(dweight.T), dbias
+
+
+def linear_dweight_divided_by_rows(dout, cache):
+    dx, dweight, dbias = reference.linear_backward(dout, cache)
+    return dx, dweight / (dout.size // dout.shape[-1]), dbias
+
+
+def linear_dx_of_summed_dout(dout, cache):
+    dx, dweight, dbias = reference.linear_backward(dout, cache)
+    return np.broadcast_to(dx.mean(tuple(range(dx.ndim - 1))), dx.shape), dweight, dbias
+
+
+def linear_bias_gradient_forgotten(dout, cache):
+    dx, dweight, dbias = reference.linear_backward(dout, cache)
+    return dx, dweight, None if dbias is None else 0 * dbias
+
+
+# embedding: cache (ids, wte_shape, wpe_shape, start)
+
+
+def embedding_last_use_of_a_token_wins(dout, cache):
+    dwte, dwpe = reference.embedding_backward(dout, cache)
+    dwte[cache[0]] = dout
+    return dwte, dwpe
+
+
+def embedding_repeated_ids_add_once(dout, cache):
+    ids, wte_shape, _, _ = cache
+    dwte = np.zeros(wte_shape)
+    dwte[ids] += dout
+    return dwte, reference.embedding_backward(dout, cache)[1]
+
+
+def embedding_start_ignored(dout, cache):
+    dwte, dwpe = reference.embedding_backward(dout, cache)
+    return dwte, np.roll(dwpe, -cache[3], 0)
+
+
+def embedding_positions_not_summed_over_the_batch(dout, cache):
+    dwte, dwpe = reference.embedding_backward(dout, cache)
+    dwpe[cache[3] : cache[3] + dout.shape[1]] = dout[0]
+    return dwte, dwpe
+
+
+def embedding_positions_averaged_over_the_batch(dout, cache):
+    dwte, dwpe = reference.embedding_backward(dout, cache)
+    return dwte, dwpe / dout.shape[0]
+
+
+def embedding_divided_by_the_number_of_uses(dout, cache):
+    dwte, dwpe = reference.embedding_backward(dout, cache)
+    uses = np.bincount(cache[0].ravel(), minlength=len(dwte))
+    return dwte / np.maximum(uses, 1)[:, None], dwpe
+
+
+def embedding_positions_forgotten(dout, cache):
+    dwte, dwpe = reference.embedding_backward(dout, cache)
+    return dwte, 0 * dwpe
+
+
+# layer_norm: cache (xhat, rstd, weight)
+
+
+def layer_norm_terms(dout, cache):
+    xhat, rstd, weight = cache
+    dxhat = dout * weight
+    return dxhat, dxhat.mean(-1, keepdims=True), xhat * (dxhat * xhat).mean(-1, keepdims=True), rstd
+
+
+def layer_norm_with_dx(dx, dout, cache):
+    return dx, *reference.layer_norm_backward(dout, cache)[1:]
+
+
+def layer_norm_mean_term_missing(dout, cache):
+    direct, _, variance, rstd = layer_norm_terms(dout, cache)
+    return layer_norm_with_dx((direct - variance) * rstd, dout, cache)
+
+
+def layer_norm_variance_term_missing(dout, cache):
+    direct, mean, _, rstd = layer_norm_terms(dout, cache)
+    return layer_norm_with_dx((direct - mean) * rstd, dout, cache)
+
+
+def layer_norm_statistics_taken_as_constants(dout, cache):
+    direct, _, _, rstd = layer_norm_terms(dout, cache)
+    return layer_norm_with_dx(direct * rstd, dout, cache)
+
+
+def layer_norm_gamma_missing_on_the_way_back(dout, cache):
+    xhat, rstd, weight = cache
+    dx, _, _ = reference.layer_norm_backward(dout, (xhat, rstd, np.ones_like(weight)))
+    return layer_norm_with_dx(dx, dout, cache)
+
+
+def layer_norm_rstd_missing(dout, cache):
+    direct, mean, variance, _ = layer_norm_terms(dout, cache)
+    return layer_norm_with_dx(direct - mean - variance, dout, cache)
+
+
+def layer_norm_unbiased_variance(dout, cache):
+    direct, mean, variance, rstd = layer_norm_terms(dout, cache)
+    C = dout.shape[-1]
+    return layer_norm_with_dx((direct - mean - variance * C / (C - 1)) * rstd, dout, cache)
+
+
+def layer_norm_variance_term_with_the_wrong_sign(dout, cache):
+    direct, mean, variance, rstd = layer_norm_terms(dout, cache)
+    return layer_norm_with_dx((direct - mean + variance) * rstd, dout, cache)
+
+
+def layer_norm_sums_for_means(dout, cache):
+    direct, mean, variance, rstd = layer_norm_terms(dout, cache)
+    return layer_norm_with_dx((direct - (mean + variance) * dout.shape[-1]) * rstd, dout, cache)
+
+
+def layer_norm_means_over_the_rows(dout, cache):
+    xhat, rstd, weight = cache
+    direct = dout * weight
+    dx = (direct - direct.mean(0) - xhat * (direct * xhat).mean(0)) * rstd
+    return layer_norm_with_dx(dx, dout, cache)
+
+
+def layer_norm_dgamma_of_dout_alone(dout, cache):
+    dx, _, dbias = reference.layer_norm_backward(dout, cache)
+    return dx, dbias.copy(), dbias
+
+
+def layer_norm_dgamma_averaged_over_rows(dout, cache):
+    dx, dweight, dbias = reference.layer_norm_backward(dout, cache)
+    return dx, dweight / max(1, dout.size // dout.shape[-1]), dbias
+
+
+# gelu: cache (x, phi, approximate); gelu_tanh_* for the tanh form, gelu_exact_* for the exact one
+
+
+def gelu_tanh_slope_is_phi_alone(dout, cache):
+    return dout * cache[1]
+
+
+def gelu_tanh_inner_derivative_missing(dout, cache):
+    x, phi, _ = cache
+    return dout * (phi + x * 2 * phi * (1 - phi))
+
+
+def gelu_tanh_cubic_without_its_factor_3(dout, cache):
+    x, phi, _ = cache
+    du = math.sqrt(2 / math.pi) * (1 + 0.044715 * x * x)
+    return dout * (phi + x * 2 * phi * (1 - phi) * du)
+
+
+def gelu_tanh_derivative_of_tanh_off_by_2(dout, cache):
+    x, phi, _ = cache
+    du = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x * x)
+    return dout * (phi + x * phi * (1 - phi) * du)
+
+
+def gelu_tanh_slope_of_the_exact_form(dout, cache):
+    x, _, _ = cache
+    return dout * (reference.normal_cdf(x) + x * np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi))
+
+
+def gelu_tanh_dout_forgotten(dout, cache):
+    return reference.gelu_backward(np.ones_like(dout), cache)
+
+
+def gelu_exact_slope_is_phi_alone(dout, cache):
+    return dout * cache[1]
+
+
+def gelu_exact_density_not_normalised(dout, cache):
+    x, phi, _ = cache
+    return dout * (phi + x * np.exp(-0.5 * x * x))
+
+
+def gelu_exact_density_without_the_half(dout, cache):
+    x, phi, _ = cache
+    return dout * (phi + x * np.exp(-x * x) / math.sqrt(2 * math.pi))
+
+
+def gelu_exact_slope_of_the_tanh_form(dout, cache):
+    _, tanh_cache = reference.gelu_forward(cache[0], "tanh")
+    return reference.gelu_backward(dout, tanh_cache)
+
+
+def gelu_exact_x_missing_before_the_density(dout, cache):
+    x, phi, _ = cache
+    return dout * (phi + np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi))
+
+
+def gelu_exact_slope_of_relu(dout, cache):
+    return dout * (cache[0] > 0)
+
+
+# attention: cache (q, k, v, probs, bias_shape)
+
+
+def attention_with(dq, dk, dv, dbias, dout, cache):
+    """The right gradients with the ones given replaced."""
+    right = reference.attention_backward(dout, cache)
+    return tuple(r if wrong is None else wrong for wrong, r in zip((dq, dk, dv, dbias), right))
+
+
+def attention_from_dscores(dscores, dout, cache, scale=None):
+    """The right way back from d loss / d scores (B, H, T, S) to q, k and the bias."""
+    q, k, _, _, bias_shape = cache
+    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    dq = np.einsum("bhts,bshd->bthd", dscores, k) * scale
+    dk = np.einsum("bhts,bthd->bshd", dscores, q) * scale
+    return attention_with(dq, dk, None, None if bias_shape is None else sum_to(dscores, bias_shape), dout, cache)
+
+
+def attention_dscores(dout, cache):
+    """(probs, dprobs, dscores), all (B, H, T, S)."""
+    _, _, v, probs, _ = cache
+    dprobs = np.einsum("bthd,bshd->bhts", dout, v)
+    return probs, dprobs, probs * (dprobs - (dprobs * probs).sum(-1, keepdims=True))
+
+
+def attention_scale_missing(dout, cache):
+    return attention_from_dscores(attention_dscores(dout, cache)[2], dout, cache, scale=1.0)
+
+
+def attention_scale_of_the_model_width(dout, cache):
+    scale = 1 / math.sqrt(cache[0].shape[-1] * cache[0].shape[-2])
+    return attention_from_dscores(attention_dscores(dout, cache)[2], dout, cache, scale)
+
+
+def attention_softmax_derivative_is_diagonal(dout, cache):
+    probs, dprobs, _ = attention_dscores(dout, cache)
+    return attention_from_dscores(probs * (1 - probs) * dprobs, dout, cache)
+
+
+def attention_softmax_sum_missing(dout, cache):
+    probs, dprobs, _ = attention_dscores(dout, cache)
+    return attention_from_dscores(probs * dprobs, dout, cache)
+
+
+def attention_softmax_sum_over_queries(dout, cache):
+    probs, dprobs, _ = attention_dscores(dout, cache)
+    return attention_from_dscores(probs * (dprobs - (dprobs * probs).sum(-2, keepdims=True)), dout, cache)
+
+
+def attention_mask_ignored_in_backward(dout, cache):
+    q, k, v, _, bias_shape = cache
+    _, unmasked = reference.attention_forward(q, k, v, causal=False)
+    return reference.attention_backward(dout, (*unmasked[:4], bias_shape))
+
+
+def attention_gradients_of_a_row_that_sees_nothing(dout, cache):
+    q, k, v, probs, bias_shape = cache
+    empty = probs.sum(-1, keepdims=True) == 0
+    return reference.attention_backward(dout, (q, k, v, np.where(empty, 1 / probs.shape[-1], probs), bias_shape))
+
+
+def attention_dv_from_transposed_probs(dout, cache):
+    probs = cache[3]
+    square = probs.shape[2] == probs.shape[3]
+    dv = np.einsum("bhst,bthd->bshd", probs, dout) if square else None
+    return attention_with(None, None, dv, None, dout, cache)
+
+
+def attention_dq_and_dk_swapped(dout, cache):
+    dq, dk, dv, dbias = reference.attention_backward(dout, cache)
+    return (dk, dq, dv, dbias) if dq.shape == dk.shape else (dq, dk, dv, dbias)
+
+
+def attention_dbias_not_summed_over_the_batch(dout, cache):
+    bias_shape = cache[4]
+    if bias_shape is None or (len(bias_shape) == 4 and bias_shape[0] != 1):
+        return reference.attention_backward(dout, cache)
+    dscores = attention_dscores(dout, cache)[2]
+    return attention_with(None, None, None, sum_to(dscores[:1], bias_shape), dout, cache)
+
+
+def attention_dbias_with_the_scale(dout, cache):
+    dq, dk, dv, dbias = reference.attention_backward(dout, cache)
+    return dq, dk, dv, None if dbias is None else dbias / math.sqrt(dq.shape[-1])
+
+
+def attention_heads_mixed_up(dout, cache):
+    B, T, H, D = dout.shape
+    return reference.attention_backward(dout.reshape(B, T, D, H).swapaxes(2, 3), cache)
+
+
+# dropout: cache (keep, scale)
+
+
+def dropout_scale_missing(dout, cache):
+    return dout * cache[0]
+
+
+def dropout_scale_twice(dout, cache):
+    keep, scale = cache
+    return dout * keep * scale * scale
+
+
+def dropout_mask_missing(dout, cache):
+    return dout * cache[1]
+
+
+def dropout_is_the_identity(dout, cache):
+    return dout.copy()
+
+
+def dropout_draws_another_mask(dout, cache):
+    keep, scale = cache
+    return dout * np.roll(keep, 1) * scale
+
+
+def dropout_mask_inverted(dout, cache):
+    keep, scale = cache
+    return dout * ~keep * scale
+
+
+def dropout_divides_by_the_scale(dout, cache):
+    keep, scale = cache
+    return dout * keep / scale
+
+
+# cross_entropy: cache (x, weight, targets, token_weights, log_total)
+
+
+def cross_entropy_from_dlogits(dlogits, cache):
+    x, weight, _, _, _ = cache
+    return dlogits @ weight, dlogits.T @ x
+
+
+def cross_entropy_parts(cache):
+    """softmax (N, V), onehot (N, V), token weights (N, 1)."""
+    x, weight, targets, token_weights, log_total = cache
+    return np.exp(x @ weight.T - log_total[:, None]), np.eye(len(weight))[targets], token_weights[:, None]
+
+
+def cross_entropy_token_weights_forgotten(dout, cache):
+    probs, onehot, _ = cross_entropy_parts(cache)
+    return cross_entropy_from_dlogits(dout * (probs - onehot), cache)
+
+
+def cross_entropy_token_weights_on_the_target_only(dout, cache):
+    probs, onehot, w = cross_entropy_parts(cache)
+    return cross_entropy_from_dlogits(dout * (probs - w * onehot), cache)
+
+
+def cross_entropy_mean_over_rows(dout, cache):
+    probs, onehot, w = cross_entropy_parts(cache)
+    return cross_entropy_from_dlogits(dout * w * (probs - onehot) / len(probs), cache)
+
+
+def cross_entropy_target_not_subtracted(dout, cache):
+    probs, _, w = cross_entropy_parts(cache)
+    return cross_entropy_from_dlogits(dout * w * probs, cache)
+
+
+def cross_entropy_ignored_rows_pull_on_token_0(dout, cache):
+    probs, onehot, w = cross_entropy_parts(cache)
+    return cross_entropy_from_dlogits(dout * np.where(w == 0, 1, w) * (probs - onehot), cache)
+
+
+def cross_entropy_dloss_forgotten(dout, cache):
+    return reference.cross_entropy_backward(1.0, cache)
+
+
+def cross_entropy_sign_flipped(dout, cache):
+    return reference.cross_entropy_backward(-dout, cache)
+
+
+def cross_entropy_shifted_targets(dout, cache):
+    x, weight, targets, token_weights, log_total = cache
+    return reference.cross_entropy_backward(dout, (x, weight, (targets + 1) % len(weight), token_weights, log_total))
+
+
+def cross_entropy_last_chunk_of_dweight_wins(dout, cache):
+    x, weight, targets, token_weights, log_total = cache
+    dx, dweight = reference.cross_entropy_backward(dout, cache)
+    last = slice(-1, None)
+    if len(x) > 1:
+        last_rows = (x[last], weight, targets[last], token_weights[last], log_total[last])
+        dweight = reference.cross_entropy_backward(dout, last_rows)[1]
+    return dx, dweight
+
+
+def functions(*prefixes):
+    """The functions of this page whose names start so, in order; the builders among them take no `dout, cache`."""
+    own = [f for name, f in globals().items() if name.startswith(prefixes) and callable(f)]
+    return [f for f in own if f.__code__.co_varnames[: f.__code__.co_argcount] == ("dout", "cache")]
+
+
+PARTS = (layer_norm_terms, attention_dscores)  # pieces of right answers
+OPS = ("linear", "embedding", "layer_norm", "gelu tanh", "gelu exact", "attention", "dropout", "cross_entropy")
+WRONG = {op: [f for f in functions(f"{op.replace(' ', '_')}_") if f not in PARTS] for op in OPS}
+
+
+# adamw_step
+
+
+def adamw_l2_decay_in_the_gradient(param, grad, m, v, t, lr, beta1, beta2, eps, weight_decay, grad_scale=1.0):
+    grad = grad * grad_scale + weight_decay * param
+    reference.adamw_step(param, grad, m, v, t, lr, beta1, beta2, eps, 0.0)
+
+
+def adamw_no_bias_correction(param, grad, m, v, t, lr, beta1, beta2, eps, weight_decay, grad_scale=1.0):
+    # at t = 10^6 the corrections are 1
+    reference.adamw_step(param, grad, m, v, 10**6, lr, beta1, beta2, eps, weight_decay, grad_scale)
+
+
+def adamw_counts_from_zero(param, grad, m, v, t, lr, beta1, beta2, eps, weight_decay, grad_scale=1.0):
+    reference.adamw_step(param, grad, m, v, t + 1, lr, beta1, beta2, eps, weight_decay, grad_scale)
+
+
+def adamw_eps_inside_the_root(param, grad, m, v, t, lr, beta1, beta2, eps, weight_decay, grad_scale=1.0):
+    reference.adamw_step(param.copy(), grad, m, v, t, lr, beta1, beta2, eps, weight_decay, grad_scale)
+    mhat, vhat = m / (1 - beta1**t), v / (1 - beta2**t)
+    param *= 1 - lr * weight_decay
+    param -= lr * mhat / np.sqrt(vhat + eps)
+
+
+def adamw_betas_swapped(param, grad, m, v, t, lr, beta1, beta2, eps, weight_decay, grad_scale=1.0):
+    reference.adamw_step(param, grad, m, v, t, lr, beta2, beta1, eps, weight_decay, grad_scale)
+
+
+def adamw_decay_not_scaled_by_lr(param, grad, m, v, t, lr, beta1, beta2, eps, weight_decay, grad_scale=1.0):
+    reference.adamw_step(param, grad, m, v, t, lr, beta1, beta2, eps, weight_decay / max(lr, 1e-12), grad_scale)
+
+
+def adamw_unclipped_second_moment(param, grad, m, v, t, lr, beta1, beta2, eps, weight_decay, grad_scale=1.0):
+    v *= beta2
+    v += (1 - beta2) * grad * grad
+    m *= beta1
+    m += (1 - beta1) * grad * grad_scale
+    param *= 1 - lr * weight_decay
+    param -= lr * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + eps)
+
+
+def adamw_momentum_without_one_minus_beta(param, grad, m, v, t, lr, beta1, beta2, eps, weight_decay, grad_scale=1.0):
+    reference.adamw_step(param, grad / (1 - beta1), m, v, t, lr, beta1, beta2, eps, weight_decay, grad_scale)
+    v *= (1 - beta1) ** 2
+
+
+def adamw_sign_flipped(param, grad, m, v, t, lr, beta1, beta2, eps, weight_decay, grad_scale=1.0):
+    reference.adamw_step(param, -grad, m, v, t, lr, beta1, beta2, eps, weight_decay, grad_scale)
+
+
+WRONG_ADAMW = [f for name, f in globals().items() if name.startswith("adamw_")]
