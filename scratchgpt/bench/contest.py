@@ -29,7 +29,7 @@ class Contender:
     """
 
     def __init__(self, job, environment=None, **settings):
-        self.log = tempfile.TemporaryFile("w+")
+        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115  close() closes it
         package = str(Path(scratchgpt.__file__).parents[1])
         path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
         self.process = subprocess.Popen(
