@@ -1,9 +1,9 @@
 """Where arrays live and how fast: NumPy or CuPy, BLAS kernels, threads, allocator.
 
-`tune_before_numpy` runs when `scratchgpt` is imported. OpenBLAS inside NumPy's wheel does not know newer AMD
-processors and falls back to its Haswell kernels, at half the speed; where the processor has AVX-512 the SkylakeX
-kernels are asked for instead. Nothing is touched when NumPy is already loaded, when the user has chosen
-(OPENBLAS_CORETYPE), or when SCRATCHGPT_TUNE=0.
+`tune_before_numpy` runs when `scratchgpt` is imported. OpenBLAS inside NumPy's wheel picks its kernels by processor
+model, and picks badly on AMD: Zen 5 is unknown to it and gets the Haswell kernels, at half the speed of the SkylakeX
+ones (AVX-512), while Zen 4 gets SkylakeX although its 256-bit units run the Haswell ones faster. Nothing is touched
+when NumPy is already loaded, when the user has chosen (OPENBLAS_CORETYPE), or when SCRATCHGPT_TUNE=0.
 """
 
 import contextlib
@@ -15,21 +15,31 @@ import sys
 from scratchgpt.errors import InputError
 
 AVX512_NEEDED = frozenset({"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"})  # what SkylakeX kernels execute
+AVX2_NEEDED = frozenset({"avx2", "fma"})  # what Haswell kernels execute
+ZEN4_FAMILY, ZEN5_FAMILY = 25, 26
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # glibc's malloc.h
 
 tuning = {}  # what was done, for `scratchgpt doctor`
 
 
-def cpu_flags():
-    """The processor's feature flags as Linux names them; empty where they cannot be read."""
+def cpu_info():
+    """What Linux says of the first processor ("vendor_id", "cpu family", "model name", "flags", ...), or {}."""
+    info = {}
     try:
         with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
             for line in file:
-                if line.startswith("flags"):
-                    return frozenset(line.split(":", 1)[1].split())
+                key, _, value = line.partition(":")
+                if not key.strip():
+                    break                                             # the second processor follows
+                info[key.strip()] = value.strip()
     except OSError:
         pass
-    return frozenset()
+    return info
+
+
+def cpu_flags():
+    """The processor's feature flags as Linux names them."""
+    return frozenset(cpu_info().get("flags", "").split())
 
 
 def tune_before_numpy():
@@ -46,14 +56,28 @@ def choose_blas_kernels():
         return f"left alone: OPENBLAS_CORETYPE={os.environ['OPENBLAS_CORETYPE']} was set"
     if "numpy" in sys.modules:
         return "left alone: NumPy was imported before scratchgpt"
-    if platform.machine() not in ("x86_64", "AMD64") or not cpu_flags() >= AVX512_NEEDED:
-        return "left alone: no AVX-512 (f, bw, cd, dq, vl)"
-    os.environ["OPENBLAS_CORETYPE"] = "SKYLAKEX"
+    kernels, why = kernels_for(cpu_info())
+    if kernels is None:
+        return f"left alone: {why}"
+    os.environ["OPENBLAS_CORETYPE"] = kernels
     try:
         import numpy  # noqa: F401  OpenBLAS reads the variable while it is loaded, and only then
     finally:
         del os.environ["OPENBLAS_CORETYPE"]  # ours alone: child processes choose for themselves
-    return "SkylakeX kernels asked for: the processor has AVX-512"
+    return f"{kernels} kernels asked for: {why}"
+
+
+def kernels_for(cpu):
+    """(OpenBLAS core type to ask for or None, why), for a processor as cpu_info describes it. Only kernels whose every
+    instruction the flags list are ever asked for: others would crash."""
+    flags = frozenset(cpu.get("flags", "").split())
+    if cpu.get("vendor_id") != "AuthenticAMD":
+        return None, "not an AMD processor; OpenBLAS knows the others"
+    if int(cpu.get("cpu family", 0)) >= ZEN5_FAMILY and flags >= AVX512_NEEDED:
+        return "SKYLAKEX", "Zen 5 or newer, with AVX-512"
+    if int(cpu.get("cpu family", 0)) == ZEN4_FAMILY and flags >= AVX512_NEEDED and flags >= AVX2_NEEDED:
+        return "HASWELL", "Zen 4 runs the 256-bit kernels faster than the 512-bit ones"
+    return None, "OpenBLAS chooses well here"
 
 
 def keep_freed_memory():

@@ -13,7 +13,7 @@ import numpy as np
 from scratchgpt.ops import reference
 
 BLOCK = 1 << 16         # elements of an element-wise block: a few of them fit the second-level cache
-SCORES = 1 << 17        # attention scores held at a time
+SCORES = 1 << 18        # attention scores held at a time
 QUERY_ROWS = 64         # queries to a block of attention: fewer skip more of the hidden half, more make better products
 KEPT_LOGITS = 1 << 23   # the head keeps its exponentials for backward up to this many, and computes them again beyond
 ADAMW_BLOCK = 1 << 15   # five arrays at a time
@@ -155,61 +155,67 @@ def attention_forward(q, k, v, bias=None, mask=None, causal=True):
     S = k.shape[1]
     out = np.empty((B, T, H, D), q.dtype)
     scale = 1 / math.sqrt(D)
-    kept = []
     may_be_empty = mask is not None or (causal and T > S)
-    for b, heads, rows, end in attention_blocks(B, T, S, H, causal):
-        qh, kh, vh = (a[b, :, heads].transpose(1, 0, 2) for a in (q, k, v))       # (h, T or S, D), no copy
-        probs = (qh[:, rows] * scale) @ kh[:, :end].transpose(0, 2, 1)            # (h, t, s)
+    kept = []
+    for batch, heads, rows, end in attention_blocks(B, T, S, H, causal):
+        qh, kh, vh = (by_head(a, batch, heads) for a in (q, k, v))    # (b, h, T or S, D), no copy
+        probs = np.matmul(qh[:, :, rows] * scale, kh[:, :, :end].swapaxes(2, 3))   # (b, h, t, s)
         if causal:
             hide_future(probs, rows, end, S - T)
         if mask is not None:
-            probs += np.where(mask[b, :end], 0, -math.inf).astype(q.dtype)
-        largest = np.maximum.reduce(probs, 2, keepdims=True, initial=-math.inf)
+            probs += np.where(mask[batch, None, None, :end], 0, -math.inf).astype(q.dtype)
+        largest = np.maximum.reduce(probs, 3, keepdims=True, initial=-math.inf)
         if may_be_empty:
             largest[largest == -math.inf] = 0
         probs -= largest
         np.exp(probs, out=probs)
-        total = np.add.reduce(probs, 2, keepdims=True)
+        total = np.add.reduce(probs, 3, keepdims=True)
         if may_be_empty:
             total[total == 0] = 1
         inverse = 1 / total
-        np.multiply(probs @ vh[:, :end], inverse, out=out[b, rows, heads].transpose(1, 0, 2))
+        np.multiply(probs @ vh[:, :, :end], inverse, out=by_head(out, batch, heads)[:, :, rows])
         kept.append((probs, inverse))
     return out, (q, k, v, kept, causal)
 
 
 def attention_backward(dout, cache):
-    if len(cache) == 5 and not isinstance(cache[3], list):
-        return reference.attention_backward(dout, cache)
     q, k, v, kept, causal = cache
+    if not isinstance(kept, list):                                    # the reference made this cache
+        return reference.attention_backward(dout, cache)
     B, T, H, D = q.shape
     S = k.shape[1]
     scale = 1 / math.sqrt(D)
-    dq, dk, dv = np.empty(q.shape, q.dtype), np.zeros(k.shape, q.dtype), np.zeros(v.shape, q.dtype)
-    for (b, heads, rows, end), (probs, inverse) in zip(attention_blocks(B, T, S, H, causal), kept):
-        qh, kh, vh, gh = (a[b, :, heads].transpose(1, 0, 2) for a in (q, k, v, dout))
-        g = gh[:, rows] * inverse                                     # (h, t, D)
-        dscores = g @ vh[:, :end].transpose(0, 2, 1)                  # (h, t, s): dprobs / total
-        projection = np.einsum("hts,hts->ht", dscores, probs)[:, :, None]
+    dq, dk, dv = (np.zeros(a.shape, q.dtype) for a in (q, k, v))
+    for (batch, heads, rows, end), (probs, inverse) in zip(attention_blocks(B, T, S, H, causal), kept):
+        qh, kh, vh, gh, dqh, dkh, dvh = (by_head(a, batch, heads) for a in (q, k, v, dout, dq, dk, dv))
+        g = gh[:, :, rows] * inverse                                  # (b, h, t, D)
+        dscores = g @ vh[:, :, :end].swapaxes(2, 3)                   # (b, h, t, s): dprobs / total
+        projection = np.einsum("bhts,bhts->bht", dscores, probs)[..., None]
         projection *= inverse
         dscores -= projection
         dscores *= probs
-        dvh, dkh, dqh = (a[b, :, heads].transpose(1, 0, 2) for a in (dv, dk, dq))
-        dvh[:, :end] += probs.transpose(0, 2, 1) @ g
-        dkh[:, :end] += dscores.transpose(0, 2, 1) @ (qh[:, rows] * scale)
-        np.multiply(dscores @ kh[:, :end], scale, out=dqh[:, rows])
+        dvh[:, :, :end] += probs.swapaxes(2, 3) @ g
+        dkh[:, :, :end] += dscores.swapaxes(2, 3) @ (qh[:, :, rows] * scale)
+        np.multiply(dscores @ kh[:, :, :end], scale, out=dqh[:, :, rows])
     return dq, dk, dv, None
 
 
+def by_head(x, batch, heads):
+    """A view (b, h, T, D) of x (B, T, H, D)."""
+    return x[batch, :, heads].transpose(0, 2, 1, 3)
+
+
 def attention_blocks(B, T, S, H, causal):
-    """(batch row, slice of heads, slice of queries, number of keys they may see), covering everything once."""
+    """(slice of batch rows, slice of heads, slice of queries, number of keys they may see), covering all once."""
     size = min(QUERY_ROWS, T)
-    group = max(1, SCORES // (size * S))
-    for b in range(B):
+    group = max(1, SCORES // (size * S))                              # heads at a time, of one batch row or of several
+    rows = max(1, group // H)
+    for b in range(0, B, rows):
         for h in range(0, H, group):
             for t in range(0, T, size):
                 stop = min(t + size, T)
-                yield b, slice(h, min(h + group, H)), slice(t, stop), max(0, stop + S - T) if causal else S
+                seen = min(S, max(0, stop + S - T)) if causal else S
+                yield slice(b, b + rows), slice(h, h + group), slice(t, stop), seen
 
 
 def hide_future(scores, rows, end, offset):
@@ -217,7 +223,7 @@ def hide_future(scores, rows, end, offset):
     first = max(0, rows.start + offset)                               # every query sees the keys before this one
     keys, queries = np.arange(first, end), np.arange(rows.start, rows.stop) + offset
     future = np.where(keys[None, :] > queries[:, None], -math.inf, 0).astype(scores.dtype)
-    scores[:, :, first:] += future
+    scores[..., first:] += future
 
 
 def cross_entropy_forward(x, weight, targets, token_weights):
