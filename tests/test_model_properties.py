@@ -23,13 +23,13 @@ SEEDS = st.integers(0, 2**32 - 1)
 @st.composite
 def models(draw, **fixed):
     """A small float64 GPT with nothing trivial in it: biases and layer norm weights are random too."""
-    n_head, head_width = draw(st.integers(1, 3)), draw(st.sampled_from([1, 2, 5]))
+    n_head, head_width = draw(st.integers(1, 3)), draw(st.sampled_from([3, 5]))
     options = {
         "vocab_size": draw(st.sampled_from([11, 17])),
         "n_ctx": draw(st.integers(4, 9)),
         "n_layer": draw(st.integers(1, 3)),
         "n_head": n_head,
-        "n_embd": max(2, n_head * head_width),
+        "n_embd": n_head * head_width,                                # 3 at least: of 2, layer norm leaves the signs
         "n_inner": draw(st.sampled_from([None, 7])),
         "norm_first": draw(st.booleans()),
         "tied_head": draw(st.booleans()),
