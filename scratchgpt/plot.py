@@ -2,82 +2,92 @@
 
 from scratchgpt.files import write_atomically
 
-INK, TRAIN, VALIDATION = "#222222", "#9db8d2", "#c8401f"
-GREYS = {"uniform": "#777777", "unigram": "#777777", "bigram": "#777777", "trigram": "#777777"}
+INK, GREY, TRAINING, VALIDATION = "#222222", "#6b6b6b", "#2f6690", "#c8401f"
 NAMES = {
-    "uniform": "uniform: every token alike",
-    "unigram": "unigram: token frequencies",
-    "bigram": "bigram: one token of context",
-    "trigram": "trigram: two tokens, memorised",
+    "uniform": "every token alike",
+    "unigram": "token frequencies",
+    "bigram": "one token of context",
+    "trigram": "two tokens, memorised",
 }
 
 
 def draw_loss(path, history, lines, title):
-    """Writes loss.png: training and validation loss (nats per token) against the step.
+    """Writes loss.png: training and validation loss (nats per token) against the step, each line named at its end.
 
     history: the records of metrics.jsonl, {"step", "loss"?, "val_loss"?}; lines: {name: nats per token}.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
-    train = [(record["step"], record["loss"]) for record in history if "loss" in record]
-    validation = [(record["step"], record["val_loss"]) for record in history if "val_loss" in record]
     figure = Figure(figsize=(9, 5.2), dpi=150, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    last = max([step for step, _ in train + validation], default=1)
-    axes.set_xlim(0, last * 1.36)                                     # the labels stand to the right of the curves
-    if train:
-        steps, losses = zip(*train)
-        axes.plot(steps, losses, color=TRAIN, lw=0.8, alpha=0.7)
-        axes.plot(steps, smoothed(losses), color="#2f6690", lw=1.8)
-    if validation:
-        axes.plot(*zip(*validation), color=VALIDATION, lw=1.8, marker="o", ms=3)
-    label_curves(axes, train, validation)
+    last = max(record["step"] for record in history) if history else 1
+    labels = []                                                       # (y, text, colour, weight)
     for name, value in lines.items():
-        axes.plot([0, last], [value, value], color=GREYS[name], lw=1, ls=(0, (5, 4)))
-    label_lines(axes, lines, last)
+        axes.plot([0, last], [value, value], color=GREY, lw=0.9, ls=(0, (5, 4)))
+        labels.append((value, f"{value:.2f} {name}: {NAMES[name]}", GREY, "normal"))
+    for key, name, colour in (("loss", "training", TRAINING), ("val_loss", "validation", VALIDATION)):
+        points = [(record["step"], record[key]) for record in history if key in record]
+        if points:
+            steps, values = zip(*points)
+            values = smoothed(values) if key == "loss" else values
+            axes.plot(steps, values, color=colour, lw=1.8, marker="o" if key == "val_loss" else None, ms=3)
+            labels.append((values[-1], f"{values[-1]:.2f} {name}", colour, "bold"))
+    axes.set_xlim(0, last)
+    name_at_the_end(axes, labels, last)
     axes.set_title(title, loc="left", color=INK, fontsize=11)
     axes.set_xlabel("step", color=INK)
     axes.set_ylabel("loss, nats per token", color=INK)
-    axes.set_xticks([tick for tick in axes.get_xticks() if 0 <= tick <= last])
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
     write_atomically(path, lambda temporary: figure.savefig(temporary, format="png"))
 
 
-def label_curves(axes, train, validation):
-    """Names each curve at its end; the two names are kept apart."""
-    ends = [(train[-1][1], "training", "#2f6690")] if train else []
-    ends += [(validation[-1][1], f"validation {validation[-1][1]:.2f}", VALIDATION)] if validation else []
-    place_labels(axes, ends, max(step for step, _ in train + validation) if ends else 1, "bold")
-
-
-def label_lines(axes, lines, last):
-    """Names each entropy line at its right end, just above it."""
-    for name, value in lines.items():
-        axes.annotate(
-            f"{NAMES[name]} {value:.2f}", (last, value), xytext=(0, 3), textcoords="offset points",
-            ha="right", va="bottom", fontsize=8, color="#555555",
-        )  # fmt: skip
-
-
-def place_labels(axes, ends, x, weight):
+def name_at_the_end(axes, labels, x):
+    """Writes each label beside the right end of its line, moved apart where two would touch."""
     low, high = axes.get_ylim()
-    gap = (high - low) * 0.05
-    previous = None
-    for y, text, color in sorted(ends):
-        y_text = y if previous is None else max(y, previous + gap)
+    places = spread([y for y, *_ in labels], gap=(high - low) * 0.045)
+    for (y, text, colour, weight), place in zip(labels, places):
         axes.annotate(
-            text, (x, y), xytext=(x * 1.02, y_text), va="center", color=color, fontsize=9, fontweight=weight,
-            annotation_clip=False,
+            text, (x, y), xytext=(1.015, (place - low) / (high - low)), textcoords="axes fraction", va="center",
+            color=colour, fontsize=9, fontweight=weight, annotation_clip=False,
         )  # fmt: skip
-        previous = y_text
+    axes.set_ylim(low, high)
 
 
-def smoothed(values, keep=0.8):
-    """An exponential moving average without the start's bias (Kingma & Ba 2015, section 3)."""
-    average, out = 0.0, []
-    for count, value in enumerate(values, 1):
-        average = keep * average + (1 - keep) * value
-        out.append(average / (1 - keep**count))
+def spread(values, gap):
+    """Values moved apart until neighbours are at least `gap` from each other, in the order given.
+
+    values=[1.0, 1.0, 5.0], gap=1.0 -> [0.5, 1.5, 5.0]
+    """
+    groups = []                                                       # each is laid out side by side
+    for index in sorted(range(len(values)), key=values.__getitem__):
+        groups.append([index])
+        while len(groups) > 1 and start(groups[-1], values, gap) - end(groups[-2], values, gap) < gap:
+            groups[-2:] = [groups[-2] + groups[-1]]
+    places = [0.0] * len(values)
+    for group in groups:
+        for rank, index in enumerate(group):
+            places[index] = start(group, values, gap) + rank * gap
+    return places
+
+
+def start(group, values, gap):
+    return sum(values[index] for index in group) / len(group) - (len(group) - 1) * gap / 2
+
+
+def end(group, values, gap):
+    return start(group, values, gap) + (len(group) - 1) * gap
+
+
+def smoothed(values):
+    """Means over a window centred on each point, 5% of the points wide and narrower towards the ends: it has no lag."""
+    half = len(values) // 40
+    out = []
+    for place in range(len(values)):
+        reach = min(half, place, len(values) - 1 - place)
+        window = values[place - reach : place + reach + 1]
+        out.append(sum(window) / len(window))
     return out

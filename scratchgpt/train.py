@@ -184,6 +184,7 @@ class Trainer:
             if self.resumed:
                 kept = "".join(json.dumps(record) + "\n" for record in self.history)
                 write_text(self.out / METRICS_FILE, kept)
+                interop.save(self.model, self.out, self.tokenizer)    # a crash may have left the one before
                 return
             for name in RUN_FILES:
                 (self.out / name).unlink(missing_ok=True)             # only with force, or nothing is there
@@ -231,8 +232,7 @@ class Trainer:
 
     def _finish(self):
         whole = evaluate(self.model, self.val_ids, self.val_bytes, self.threads)
-        last = next((record for record in reversed(self.history) if "loss" in record), {})
-        if last.get("step") == self.done and "val_loss" not in last:  # a resumed, finished run has it already
+        if not any(record.get("whole") and record["step"] == self.done for record in self.history):
             self._log(
                 {"step": self.done, "val_loss": whole.nats_per_token, "whole": True, "val_tokens": whole.tokens,
                  "bits_per_byte": whole.bits_per_byte, "perplexity": whole.perplexity}
