@@ -14,6 +14,7 @@ from scratchgpt.ops import reference
 
 BLOCK = 1 << 16         # elements of an element-wise block: a few of them fit the second-level cache
 SCORES = 1 << 18        # attention scores held at a time
+SMALL = 1 << 13         # elements below which a chain over blocks gains nothing
 QUERY_ROWS = 64         # queries to a block of attention: fewer skip more of the hidden half, more make better products
 KEPT_LOGITS = 1 << 23   # the head keeps its exponentials for backward up to this many, and computes them again beyond
 ADAMW_BLOCK = 1 << 15   # five arrays at a time
@@ -35,7 +36,10 @@ def column_sums(x):
 
 
 def linear_forward(x, weight, bias=None):
-    out = as_rows(x) @ weight.T
+    """One row (sampling) is a dot product per output: it reads the weights at the speed of memory, BLAS's gemv at half
+    of it."""
+    rows = as_rows(x)
+    out = np.vecdot(weight, rows) if len(rows) == 1 else rows @ weight.T
     if bias is not None:
         out += bias
     return out.reshape(*x.shape[:-1], len(weight)), (x, weight, bias is not None)
@@ -73,6 +77,13 @@ def embedding_backward(dout, cache):
 def layer_norm_forward(x, weight, bias, eps=1e-5):
     rows = as_rows(x)
     N, C = rows.shape
+    if N == 1:                                                        # sampling: the calls cost more than the numbers
+        xhat = rows - np.add.reduce(rows, 1, keepdims=True) / C
+        rstd = 1 / np.sqrt(np.vecdot(xhat, xhat)[:, None] / C + eps)
+        xhat *= rstd
+        out = xhat * weight
+        out += bias
+        return out.reshape(x.shape), (xhat, rstd, weight)
     out, xhat, rstd = np.empty((N, C), x.dtype), np.empty((N, C), x.dtype), np.empty((N, 1), x.dtype)
     for part in row_blocks(N, C):
         h, r = xhat[part], rstd[part]
@@ -114,7 +125,7 @@ def layer_norm_backward(dout, cache):
 
 def gelu_forward(x, approximate="tanh"):
     """The cache is GELU's derivative, made while x is in the core's cache: backward is one product."""
-    if approximate != "tanh":
+    if approximate != "tanh" or x.size < SMALL:
         return reference.gelu_forward(x, approximate)
     a, b = reference.SQRT_2_OVER_PI, reference.SQRT_2_OVER_PI * reference.GELU_CUBIC
     flat = x.reshape(-1)
@@ -160,7 +171,7 @@ def attention_forward(q, k, v, bias=None, mask=None, causal=True):
     for batch, heads, rows, end in attention_blocks(B, T, S, H, causal):
         qh, kh, vh = (by_head(a, batch, heads) for a in (q, k, v))    # (b, h, T or S, D), no copy
         probs = np.matmul(qh[:, :, rows] * scale, kh[:, :, :end].swapaxes(2, 3))   # (b, h, t, s)
-        if causal:
+        if causal and T > 1:
             hide_future(probs, rows, end, S - T)
         if mask is not None:
             probs += np.where(mask[batch, None, None, :end], 0, -math.inf).astype(q.dtype)
