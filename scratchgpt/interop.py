@@ -15,6 +15,8 @@ from scratchgpt.backend import to_host
 from scratchgpt.errors import InputError
 from scratchgpt.files import FLOATS, TensorFile, as_float, read_json, write_tensors, write_text
 from scratchgpt.models.gpt import GPT, GPTConfig, parameter_spec
+from scratchgpt.tokenizers import BPETokenizer
+from scratchgpt.tokenizers.formats import END_OF_TEXT
 
 WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
 PICKLED = "pytorch_model.bin"
@@ -145,6 +147,8 @@ def save(model, directory, tokenizer=None):
     if tokenizer is not None and tokenizer.vocab_size > config.vocab_size:
         raise InputError(f"the tokenizer has {tokenizer.vocab_size} ids, the model's vocab_size is "
                          f"{config.vocab_size}; save a model with the tokenizer it was trained with")  # fmt: skip
+    if directory.exists() and not directory.is_dir():
+        raise InputError(f"{directory} is a file; expected a directory to write the model into")
     directory.mkdir(parents=True, exist_ok=True)
     write_text(directory / CONFIG, json.dumps(config_json(model, layout, tokenizer), indent=2) + "\n")
     if tokenizer is not None:
@@ -157,7 +161,7 @@ def config_json(model, layout, tokenizer=None):
     """What config.json says of a model."""
     config = model.config
     activation = next(theirs for theirs, ours in layout.activations.items() if ours == config.activation)
-    end_of_text = None if tokenizer is None else tokenizer.eot_id
+    end_of_text = None if tokenizer is None else tokenizer.special_tokens.get(END_OF_TEXT)
     return {
         "model_type": layout.model_type,
         "architectures": [layout.architecture],
@@ -199,8 +203,6 @@ def load(directory, dtype=None, device="cpu"):
 
 def load_tokenizer(directory):
     """The BPETokenizer in a directory that scratchgpt or transformers wrote."""
-    from scratchgpt.tokenizers import BPETokenizer
-
     return BPETokenizer.load(directory)
 
 

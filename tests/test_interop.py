@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 from scratchgpt import files, interop
 from scratchgpt.errors import InputError
 from scratchgpt.models.gpt import GPT, GPTConfig
+from scratchgpt.tokenizers import BPETokenizer
 
 TINY = GPTConfig(vocab_size=19, n_ctx=7, n_layer=2, n_head=3, n_embd=6)
 CONFIGS = {
@@ -351,6 +352,27 @@ def test_a_header_length_beyond_the_file_is_refused(directory):
 
 
 # saving
+
+
+def test_the_tokenizer_is_saved_with_the_model_and_its_end_of_text_named_in_the_config(tmp_path):
+    tokenizer = BPETokenizer.train("the cat sat on the mat " * 3, vocab_size=262)
+    interop.save(random_model(replace(TINY, vocab_size=262)), tmp_path, tokenizer)
+    assert json.loads((tmp_path / "config.json").read_text())["eos_token_id"] == 261
+    assert interop.load_tokenizer(tmp_path).digest() == tokenizer.digest()
+
+
+def test_a_tokenizer_with_more_ids_than_the_model_is_refused(tmp_path):
+    tokenizer = BPETokenizer.train("the cat sat on the mat " * 3, vocab_size=262)
+    with pytest.raises(InputError, match="tokenizer has 262 ids, the model's vocab_size is 261"):
+        interop.save(random_model(replace(TINY, vocab_size=261)), tmp_path / "out", tokenizer)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_in_the_place_of_the_directory_is_refused(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(InputError, match="out is a file"):
+        interop.save(random_model(TINY), tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "mine"
 
 
 @pytest.mark.parametrize("change", [{"activation": "gelu"}, {"n_inner": 17}])

@@ -1,6 +1,7 @@
 """Whole models against transformers: the same weights, in float64, must give the same numbers."""
 
 import os
+from dataclasses import replace
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -12,6 +13,7 @@ from scratchgpt.check.gradient import relative_error
 from scratchgpt.models.gpt import GPT
 from scratchgpt.ops import table
 from scratchgpt.optim import AdamW, cosine_schedule
+from scratchgpt.tokenizers import BPETokenizer
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -52,6 +54,15 @@ def make_peer(family, dtype=torch.float64, seed=0):
             is_norm_weight = "ln_" in name and name.endswith("weight")
             parameter.copy_(1 + 0.3 * values if is_norm_weight else 0.3 * values)
     return model
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_torch_thread():
+    """Models this small only wait for a second thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(params=FAMILIES)
@@ -182,6 +193,25 @@ def test_transformers_reads_what_we_save(family, tmp_path):
     ids = make_batch("plain")["input_ids"]
     logits = peer(torch.tensor(ids)).logits.detach().numpy()
     assert np.max(np.abs(model.logits({"input_ids": ids}) - logits)) < CHECKPOINT
+
+
+@pytest.mark.parametrize("family", ["gpt2", "openai-gpt"])
+def test_auto_tokenizer_reads_the_directory_with_equal_ids(family, tmp_path):
+    tokenizer = BPETokenizer.train(TEXT, vocab_size=300)
+    config = interop.read_config(saved_config(family, tmp_path / "theirs"))[1]
+    interop.save(GPT(replace(config, vocab_size=300)), tmp_path / "ours", tokenizer)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "ours")
+    assert len(theirs) == 300
+    assert theirs.eos_token_id == theirs.bos_token_id == 299
+    for text in (TEXT, "", " ", "\n\n\t  don't'LL", "e\u0301 \u6f22\u5b57 \U0001f600", "a<|endoftext|> b"):
+        ids = tokenizer.encode(text, allowed_special="all")
+        assert theirs(text)["input_ids"] == ids
+        assert theirs.decode(ids) == text
+    theirs.save_pretrained(tmp_path / "again")
+    assert interop.load_tokenizer(tmp_path / "again").digest() == tokenizer.digest()
+
+
+TEXT = "First Citizen:\nBefore we proceed any further, hear me speak.\n\nAll:\nSpeak, speak, we hear and proceed.\n" * 2
 
 
 def saved_config(family, directory):
