@@ -15,6 +15,7 @@ from scratchgpt.errors import InputError, NonFiniteError
 DESCRIPTION = "GPT from scratch in NumPy: train, evaluate and sample, with every gradient written by hand."
 EPILOG = """exit codes: 0 done, 1 stopped (a number was not finite, or a file could not be written), 2 bad input,
 130 stopped by Ctrl-C after saving. Start with: scratchgpt train"""
+END_OF_TEXT = "<|endoftext|>"
 GROUPS = {"data": "data", "model": "model", "optimisation": "optimisation", "run": "run"}
 ELSEWHERE = {  # command -> what it does; scratchgpt.<command> has add_arguments(parser) and main(args)
     "doctor": "show what this machine has and what costs speed",
@@ -57,8 +58,7 @@ def main(argv=None):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)                  # what is left in the buffer goes nowhere
         return 141                                                    # 128 + SIGPIPE, as a shell reports it
     except KeyboardInterrupt as interrupt:
-        said = str(interrupt) or "interrupted before anything was saved; run the same command again"
-        return complain(said, 128 + getattr(interrupt, "signum", 2))
+        return complain(str(interrupt) or "interrupted", 128 + getattr(interrupt, "signum", 2))
     except MemoryError as error:
         return complain(f"out of memory: {error or 'make the model or the batch smaller'}", 1)
 
@@ -126,30 +126,36 @@ def add_train(parser):
 
 
 def train(args):
-    from scratchgpt.data import what_loss_means
-    from scratchgpt.run import config_from, resume, start
+    try:
+        trainer = prepare(args)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted before training began; nothing was saved: run the command again") from None
     from scratchgpt.train import SaveError
+
+    try:
+        if not args.quiet:
+            introduce(trainer)
+        result = trainer.run()
+        if not args.quiet:
+            summarise(trainer, result)
+    except SaveError as error:
+        return complain(error, 1)
+    except KeyboardInterrupt as interrupt:
+        if str(interrupt):
+            raise
+        raise KeyboardInterrupt(f"interrupted; to continue: scratchgpt train --resume {trainer.out}") from None
+    return 0
+
+
+def prepare(args):
+    """The Trainer that the options of `train` ask for; nothing is written yet."""
+    from scratchgpt.run import config_from, resume, start
 
     own = ("run", "resume", "force", "quiet")
     given = {name: value for name, value in vars(args).items() if name not in own}
     if args.resume and args.force:
         raise InputError("--resume continues a run and --force overwrites one; give one of them")
-    if args.resume:
-        trainer = resume(args.resume, given, args.quiet)
-    else:
-        trainer = start(config_from(given), args.force, args.quiet)
-    if not args.quiet:
-        introduce(trainer)
-    try:
-        result = trainer.run()
-    except SaveError as error:
-        return complain(error, 1)
-    if not args.quiet:
-        summarise(trainer, result)
-        print(what_loss_means(result.nats_per_token, trainer.lines))
-        print(f"\nthe model is in {trainer.out}; a sample of it:\n")
-        show_sample(trainer.model, trainer.tokenizer, "\n", max_new_tokens=300, temperature=0.8, echo=False)
-    return 0
+    return resume(args.resume, given, args.quiet) if args.resume else start(config_from(given), args.force, args.quiet)
 
 
 def introduce(trainer):
@@ -166,6 +172,7 @@ def introduce(trainer):
 
 
 def summarise(trainer, result):
+    from scratchgpt.data import what_loss_means
     from scratchgpt.models.gpt import count_parameters
     from scratchgpt.progress import clock, print_table
 
@@ -180,6 +187,9 @@ def summarise(trainer, result):
         ("training time", clock(trainer.seconds)),
     ]
     print_table("whole validation text", rows)
+    print(what_loss_means(result.nats_per_token, trainer.lines))
+    print(f"\nThe model is in {trainer.out}. A sample of it:\n")
+    show_sample(trainer.model, trainer.tokenizer, "\n", max_new_tokens=300, temperature=0.8, quiet=True)
 
 
 # ---- eval and sample
@@ -220,7 +230,7 @@ def evaluate_text(args):
     split = args.split or ("all" if args.data else "validation")
     text = load_text(data)
     text = split_text(text)[1] if split == "validation" else text
-    result = evaluate(model, tokenizer.encode(text), len(text.encode("utf-8")), args.threads)
+    result = evaluate(model, tokenizer.encode_array(text), len(text.encode("utf-8")), args.threads)
     rows = [
         ("nats per token", f"{result.nats_per_token:.4f}"),
         ("bits per byte", f"{result.bits_per_byte:.4f}"),
@@ -261,8 +271,9 @@ def sample(args):
     )  # fmt: skip
 
 
-def show_sample(model, tokenizer, prompt, echo=True, **settings):
-    """Prints the prompt and what follows it as it is drawn, whole characters at a time."""
+def show_sample(model, tokenizer, prompt, quiet=False, **settings):
+    """Prints the prompt and what follows it as it is drawn, whole characters at a time; says so (unless quiet) on
+    stderr when the context is full."""
     from scratchgpt.generate import generate
 
     def on_slide():
@@ -270,10 +281,9 @@ def show_sample(model, tokenizer, prompt, echo=True, **settings):
         print(f"\nscratchgpt: the context of {model.config.n_ctx} tokens is full; the window slides from here",
               file=sys.stderr, flush=True)  # fmt: skip
 
-    ids = generate(model, tokenizer.encode(prompt), on_slide=on_slide, **settings)
-    if echo:
-        print(prompt, end="", flush=True)
-    for text in tokenizer.decode_stream(until(ids, tokenizer.eot_id)):
+    ids = generate(model, tokenizer.encode(prompt), on_slide=None if quiet else on_slide, **settings)
+    print(prompt, end="", flush=True)
+    for text in tokenizer.decode_stream(until(ids, tokenizer.special_tokens.get(END_OF_TEXT))):
         print(text, end="", flush=True)
     print(flush=True)
 

@@ -101,7 +101,7 @@ def resume(directory, given, quiet=False):
 
 def build(config, shape, tokenizer, train_text, val_text, **options):
     model = GPT(shape, seed=None if options.get("resume") else config.seed, dtype=config.dtype, device=config.device)
-    train_ids, val_ids = tokenizer.encode(train_text), tokenizer.encode(val_text)
+    train_ids, val_ids = tokenizer.encode_array(train_text), tokenizer.encode_array(val_text)
     data = config.data if config.data == "plays" else str(Path(config.data).resolve())
     record = {"run": asdict(replace(config, data=data))}
     return Trainer(model, tokenizer, train_ids, val_ids, config, out=config.directory, record=record, **options)

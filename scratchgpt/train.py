@@ -107,12 +107,14 @@ class Trainer:
         self.val_ids = as_ids(val_ids, vocab_size, "the validation text's token ids")
         if len(self.val_ids) < 2:
             raise InputError(f"the validation text has {len(self.val_ids)} tokens; expected at least 2: give more text")
-        self.val_bytes = None if tokenizer is None else len(tokenizer.decode(self.val_ids.tolist()).encode("utf-8"))
+        self.val_bytes = None if tokenizer is None else len(tokenizer.decode_bytes(self.val_ids))
         rows = config.batch_size * config.accumulate
         self.batches = Batches(self.train_ids, model.config.n_ctx, rows, config.seed)
         self.threads = config.threads or available_cores()
         self.shards = Shards(model, self.threads)
-        self.optimizer = AdamW(model.params, model.ops, config.beta1, config.beta2, weight_decay=config.weight_decay)
+        self.optimizer = AdamW(
+            model.params, model.ops, config.beta1, config.beta2, weight_decay=config.weight_decay, threads=self.threads
+        )
         self.done = self.saved = 0                                    # updates made; the step of the last checkpoint
         self.seconds = 0.0                                            # spent training, over all sittings
         self.history, self.lines, self.matmul_rate, self.stop_signal = [], None, None, None
@@ -222,6 +224,9 @@ class Trainer:
         return round(rate * training_flops_per_token(self.model.config) / self.matmul_rate, 4)
 
     def _glance(self):
+        """The loss on a fixed part of the validation text. The rate of a product is measured again: it may grow."""
+        rate = matmul_flops_per_second(self.model.xp, self.threads, self.model.params.dtype, seconds=0.02)
+        self.matmul_rate = max(self.matmul_rate, rate)
         return evaluate(self.model, self.val_ids, threads=self.threads, max_windows=EVALUATION_WINDOWS).nats_per_token
 
     def _log(self, record):
@@ -369,8 +374,8 @@ def read_metrics(path, step):
 
 
 def tokenizer_digest(tokenizer):
-    """What tells one tokenizer from another: a digest of its tokens and merges; None for no tokenizer."""
-    return None if tokenizer is None else digest_of(tokenizer.to_json())
+    """What tells one tokenizer from another: the digest of its tokens and merges; None for no tokenizer."""
+    return None if tokenizer is None else tokenizer.digest()
 
 
 def first_non_finite(model, micro_batches, seed, step):
