@@ -26,7 +26,7 @@ from strategies import (
 )
 
 from scratchgpt.errors import InputError
-from scratchgpt.ops import op_names, reference, table
+from scratchgpt.ops import fast_cpu, op_names, reference, table
 
 TABLES = ("reference", "fast_cpu")
 # The reference page takes complex numbers; a fast table need not, and is differentiated by differences.
@@ -200,6 +200,16 @@ LARGE = {
 @pytest.mark.parametrize("name", LARGE)
 def test_fast_cpu_equals_reference_on_large_arrays(name, dtype):
     assert_fast_is_close(LARGE[name](np.random.default_rng(0)), dtype)
+
+
+@pytest.mark.parametrize("size", [1, 3, 16])
+@pytest.mark.parametrize("name", CASES)
+def test_fast_cpu_equals_reference_whatever_the_size_of_its_blocks(monkeypatch, name, size):
+    for constant in [c for c, value in vars(fast_cpu).items() if c.isupper() and isinstance(value, int)]:
+        monkeypatch.setattr(fast_cpu, constant, size)
+    monkeypatch.setattr(fast_cpu.row_blocks, "__defaults__", (size,))
+    monkeypatch.setattr(reference, "HEAD_CHUNK", size)
+    assert_fast_is_close(make_case(name), "float64")
 
 
 def assert_fast_is_close(case, dtype):
