@@ -9,12 +9,15 @@ more than a long one's.
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
 from scratchgpt.backend import available_cores, blas_threads
 from scratchgpt.errors import InputError
 from scratchgpt.models.gpt import IGNORED
+
+ACTIVATION_BYTES = 1 << 29  # what a shard keeps between forward and backward; beyond it, it takes fewer rows at a time
 
 
 def dropout_key(seed, step, micro_batch=0):
@@ -40,13 +43,14 @@ class Shards:
         self.extra = []                                               # gradients of shards 1, 2, ...: (flat, views)
 
     def loss_and_grad(self, micro_batches, seed=None, step=0):
-        """The mean loss over all targets of `micro_batches` (batches as GPT.loss takes them, each small enough to run at
-        once); its gradient is left in model.params.grad.
+        """The mean loss over all targets of `micro_batches`, a list of batches as GPT.loss takes them; its gradient is
+        left in model.params.grad.
 
         seed and step fix the dropout masks; seed None runs without dropout. The loss stays on the device.
         """
         store = self.model.params
-        for flat in (store.grad, *(flat for flat, _ in self.extra)):
+        gradients = [(store.grad, store.g), *self.extra]
+        for flat, _ in gradients:
             flat.fill(0)
         targets = sum(count_targets(batch) for batch in micro_batches)
         loss = 0.0
@@ -54,26 +58,39 @@ class Shards:
             key = None if seed is None else dropout_key(seed, step, index)
             for part in self.run(split_rows(batch, self.threads), targets, key):
                 loss = loss + part
-        grad = store.grad
         for flat, _ in self.extra:
-            grad += flat
+            gradients[0][0][...] += flat
         return loss
 
     def run(self, parts, denominator, key):
-        """Losses of [(first row, batch)], in order; gradients are added to the shards' own arrays."""
+        """Losses of the parts of a batch, in order; each adds its gradient to its shard's own array."""
         store = self.model.params
         while len(self.extra) < len(parts) - 1:
             self.extra.append(store.new_grad())
         gradients = [store.g, *(views for _, views in self.extra)]
 
-        def shard(i):
-            first_row, batch = parts[i]
-            loss, cache = self.model.loss(batch, denominator, key, first_row)
-            self.model.backward(cache, gradients[i])
+        def shard(part, g):
+            loss = 0.0
+            for piece in split_rows(part.batch, -(-len(part.batch["input_ids"]) // self.rows_at_once(part.batch))):
+                part_loss, cache = self.model.loss(piece.batch, denominator, key, part.first_row + piece.first_row)
+                self.model.backward(cache, g)
+                loss = loss + part_loss
             return loss
 
         with blas_threads(1):
-            return list(map(shard, range(len(parts))) if self.pool is None else self.pool.map(shard, range(len(parts))))
+            return list((map if self.pool is None else self.pool.map)(shard, parts, gradients))
+
+    def rows_at_once(self, batch):
+        """How many rows a shard takes through forward and backward together: as many as keep ACTIVATION_BYTES."""
+        T = np.shape(batch["input_ids"])[1] - 1
+        return max(1, ACTIVATION_BYTES // self.model.activation_bytes(T))
+
+
+class Part(NamedTuple):
+    """Some rows of a batch, and where they begin in it."""
+
+    first_row: int
+    batch: dict
 
 
 def count_targets(batch):
@@ -82,8 +99,8 @@ def count_targets(batch):
 
 
 def split_rows(batch, n):
-    """[(first row, part of the batch)], at most n parts of nearly equal size."""
+    """The batch as at most n Parts of nearly equal size."""
     rows = len(batch["input_ids"])
     n = min(n, rows)
     edges = [rows * i // n for i in range(n + 1)]
-    return [(a, {name: array[a:b] for name, array in batch.items()}) for a, b in pairwise(edges)]
+    return [Part(a, {name: array[a:b] for name, array in batch.items()}) for a, b in pairwise(edges)]

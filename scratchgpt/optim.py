@@ -1,6 +1,10 @@
 """AdamW over flat arrays, gradient clipping, and the learning-rate schedule."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import numpy as np
 
 from scratchgpt.errors import InputError
 
@@ -11,7 +15,8 @@ class AdamW:
     store: the ParamStore to train. m and v are flat arrays of its layout, t counts the updates made.
     """
 
-    def __init__(self, store, ops, beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.1):
+    def __init__(self, store, ops, beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.1, threads=1):
+        """threads: how many share the update, each a slice of the flat arrays; it changes no bit."""
         for name, beta in (("beta1", beta1), ("beta2", beta2)):
             if not 0 <= beta < 1:
                 raise InputError(f"{name} is {beta}; expected 0 <= {name} < 1")
@@ -19,6 +24,8 @@ class AdamW:
         self.beta1, self.beta2, self.eps, self.weight_decay = beta1, beta2, eps, weight_decay
         self.m, self.v = store.xp.zeros_like(store.data), store.xp.zeros_like(store.data)
         self.t = 0
+        self.threads = threads if store.xp is np else 1
+        self.pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
 
     def step(self, lr, max_norm=None):
         """Updates the weights from store.grad and returns its norm before clipping (0-d).
@@ -29,12 +36,22 @@ class AdamW:
         norm = self.ops.global_norm(store.grad)
         scale = 1.0 if max_norm is None else xp.minimum(max_norm / (norm + 1e-6), 1)
         self.t += 1
-        for part, decay in ((slice(0, store.n_decay), self.weight_decay), (slice(store.n_decay, None), 0.0)):
+        slices = [(a, b, self.weight_decay) for a, b in self.cuts(0, store.n_decay)]
+        slices += [(a, b, 0.0) for a, b in self.cuts(store.n_decay, store.size)]
+
+        def update(a, b, decay):
             self.ops.adamw_step(
-                store.data[part], store.grad[part], self.m[part], self.v[part], self.t,
+                store.data[a:b], store.grad[a:b], self.m[a:b], self.v[a:b], self.t,
                 lr, self.beta1, self.beta2, self.eps, decay, scale,
             )  # fmt: skip
+
+        list((map if self.pool is None else self.pool.map)(update, *zip(*slices)))
         return norm
+
+    def cuts(self, start, stop):
+        """start .. stop in as many slices as there are threads."""
+        edges = [start + (stop - start) * i // self.threads for i in range(self.threads + 1)]
+        return list(pairwise(edges))
 
 
 def cosine_schedule(step, lr, warmup_steps, steps, min_lr=0.0):

@@ -264,6 +264,13 @@ class GPT:
                 raise InputError(f"{name} holds {worst}; this model's vocabulary is 0 to {self.config.vocab_size - 1}")
         return ids, labels, mask
 
+    def activation_bytes(self, T):
+        """About what one row of T tokens keeps between forward and backward on the CPU: per token and layer two norms
+        (input and output), q, k, v, the heads' output, the feed-forward twice, and the visible half of attention."""
+        config = self.config
+        floats = 8 * config.n_embd + 2 * config.inner + config.n_head * (T + 64) // 2
+        return config.n_layer * T * floats * self.params.dtype.itemsize
+
     def check_length(self, length):
         if length > self.config.n_ctx:
             raise InputError(f"the input has {length} tokens; this model has n_ctx {self.config.n_ctx} positions")

@@ -12,12 +12,12 @@ import numpy as np
 
 from scratchgpt.ops import reference
 
-BLOCK = 1 << 16         # elements of an element-wise block: a few of them fit the second-level cache
+BLOCK = 1 << 18         # elements of an element-wise block: it stays in the cache, and threads seldom meet at the GIL
 SCORES = 1 << 18        # attention scores held at a time
 SMALL = 1 << 13         # elements below which a chain over blocks gains nothing
 QUERY_ROWS = 64         # queries to a block of attention: fewer skip more of the hidden half, more make better products
 KEPT_LOGITS = 1 << 23   # the head keeps its exponentials for backward up to this many, and computes them again beyond
-ADAMW_BLOCK = 1 << 15   # five arrays at a time
+ADAMW_BLOCK = 1 << 18    # larger: here two threads gain more from fewer calls (which need the GIL) than from the cache
 
 
 def row_blocks(n_rows, n_columns, block=BLOCK):
@@ -256,23 +256,26 @@ def cross_entropy_forward(x, weight, targets, token_weights):
 
 
 def cross_entropy_backward(dloss, cache):
+    """By columns: each chunk of the vocabulary finishes its own rows of dweight, so no second (V, C) array is needed."""
     x, weight, targets, token_weights, largest, total, keep = cache
     row_weights = token_weights * dloss
-    dx, dweight = np.empty(x.shape, x.dtype), None
-    for chunk in reference.row_chunks(len(x), len(weight)):
-        factor = (row_weights[chunk] / total[chunk])[:, None]
+    factor = (row_weights / total)[:, None]
+    N, V = len(x), len(weight)
+    dx, dweight = None, np.empty(weight.shape, x.dtype)
+    for columns in [slice(0, V)] if keep is not None else reference.row_chunks(V, N):
         if keep is not None:
-            dlogits = keep[chunk] * factor
+            dlogits = keep * factor                                   # (N, v): row_weights * softmax
         else:
-            dlogits = x[chunk] @ weight.T
+            dlogits = x @ weight[columns].T
             for part in row_blocks(*dlogits.shape):
-                dlogits[part] -= largest[chunk][part, None]
+                dlogits[part] -= largest[part, None]
                 np.exp(dlogits[part], out=dlogits[part])
                 dlogits[part] *= factor[part]
-        dlogits[np.arange(len(dlogits)), targets[chunk]] -= row_weights[chunk]
-        np.matmul(dlogits, weight, out=dx[chunk])
-        product = dlogits.T @ x[chunk]
-        dweight = product if dweight is None else np.add(dweight, product, out=dweight)
+        here = np.flatnonzero((targets >= columns.start) & (targets < columns.stop))
+        dlogits[here, targets[here] - columns.start] -= row_weights[here]
+        np.matmul(dlogits.T, x, out=dweight[columns])
+        product = dlogits @ weight[columns]
+        dx = product if dx is None else np.add(dx, product, out=dx)
     return dx, dweight
 
 
@@ -283,6 +286,7 @@ def global_norm(grad):
 
 
 def adamw_step(param, grad, m, v, t, lr, beta1, beta2, eps, weight_decay, grad_scale=1.0):
+    """Block by block, so that the five arrays are read once."""
     grad_scale, correction = float(grad_scale), 1 / math.sqrt(1 - beta2**t)
     rate, keep = lr / (1 - beta1**t), 1 - lr * weight_decay
     scratch, scaled = np.empty((2, min(ADAMW_BLOCK, param.size)), param.dtype)
