@@ -256,7 +256,7 @@ def cross_entropy_forward(x, weight, targets, token_weights):
 
 
 def cross_entropy_backward(dloss, cache):
-    """By columns: each chunk of the vocabulary finishes its own rows of dweight, so no second (V, C) array is needed."""
+    """By columns: a chunk of the vocabulary finishes its own rows of dweight, so no second (V, C) array is needed."""
     x, weight, targets, token_weights, largest, total, keep = cache
     row_weights = token_weights * dloss
     factor = (row_weights / total)[:, None]
