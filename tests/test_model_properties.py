@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scratchgpt import distributed
 from scratchgpt.check.gradient import relative_error
 from scratchgpt.distributed import Shards
 from scratchgpt.models.gpt import GPT, IGNORED, PRESETS, GPTConfig, count_parameters, parameter_spec
@@ -169,10 +170,13 @@ def test_any_number_of_threads_gives_the_gradient_of_the_whole_batch(threads, mo
 def test_dropout_drops_the_same_elements_however_a_batch_is_split(model, seed):
     batch = draw_batch(model, seed, rows=5)
     results = []
-    for threads in (1, 3):
-        loss = float(Shards(model, threads).loss_and_grad([batch], seed=7, step=11))
+    for threads, activation_bytes in ((1, 1 << 40), (3, 1 << 40), (2, 1)):   # the last: a row at a time
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(distributed, "ACTIVATION_BYTES", activation_bytes)
+            loss = float(Shards(model, threads).loss_and_grad([batch], seed=7, step=11))
         results.append((loss, model.params.grad.copy()))
-    assert_same(*results)
+    assert_same(results[1], results[0])
+    assert_same(results[2], results[0])
     assert abs(results[0][0] - loss_and_grad(model, batch)[0]) > 1e-9  # and it does drop some
 
 
