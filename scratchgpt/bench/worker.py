@@ -40,7 +40,7 @@ def batches(vocab_size, rows, length, count=4):
 def train_ours(config, rows, length, threads):
     """A training step: forward, backward, clip, AdamW. Returns the loss before the step."""
     model = GPT(GPTConfig(**config), seed=0)
-    shards, optimizer = Shards(model, threads), AdamW(model.params, model.ops)
+    shards, optimizer = Shards(model, threads), AdamW(model.params, model.ops, threads=threads)
     stream = batches(model.config.vocab_size, rows, length)
 
     def step():
@@ -51,7 +51,7 @@ def train_ours(config, rows, length, threads):
     return step, {"loss": step(), "threads": threads}
 
 
-def train_torch(config, rows, length, threads, compiled=False):
+def train_torch(config, rows, length, threads, compiled=False, try_threads=True):
     """The same step in PyTorch, eager or through torch.compile."""
     import torch
 
@@ -72,7 +72,7 @@ def train_torch(config, rows, length, threads, compiled=False):
         return loss.item()
 
     about = {"loss": step()}
-    if not compiled:                                                  # compiled code is generated for one thread count
+    if try_threads and not compiled:                                  # compiled code is generated for one thread count
         fastest_threads(step, threads)
     return step, about | {"threads": torch.get_num_threads()}
 
@@ -128,16 +128,16 @@ def product(rows, n_in, n_out, threads, side_by_side=False, repeats=8):
     return run, {"flops": 2 * rows * n_in * n_out * repeats}
 
 
-def fastest_threads(run, threads):
-    """Leaves torch at `threads` threads or at one, whichever runs faster: small work can be slower on two."""
+def fastest_threads(run, threads, rounds=3):
+    """Leaves torch at `threads` threads, or at one where that is clearly faster: small work can be slower on two."""
     import torch
 
-    taken = {}
-    for n in {threads, 1}:
+    best = dict.fromkeys((threads, 1), float("inf"))
+    for n in [*best] * (rounds if threads > 1 else 0):
         torch.set_num_threads(n)
         run()
-        taken[n] = min(seconds_of(run)[0] for _ in range(2))
-    torch.set_num_threads(min(taken, key=taken.get))
+        best[n] = min(best[n], seconds_of(run)[0])
+    torch.set_num_threads(1 if best[1] < 0.95 * best[threads] else threads)
 
 
 def seconds_of(run):
