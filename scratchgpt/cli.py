@@ -107,6 +107,7 @@ def build_parser(command=None):
 def add_train(parser):
     from scratchgpt.run import RunConfig, options_of
 
+    parser.usage = "scratchgpt train [options]"
     groups = {name: parser.add_argument_group(title) for name, title in GROUPS.items()}
     for each in options_of(RunConfig):
         kind = next((kind for kind in get_args(each.type) if kind is not type(None)), each.type)
@@ -167,7 +168,8 @@ def introduce(trainer):
         f"different; a GPT of {parameters:,} parameters, {trainer.threads} threads, into {trainer.out}"
     )
     if trainer.resumed:
-        print(f"resumed at step {trainer.done} of {trainer.config.steps}")
+        exactly = "" if trainer.same_kernels else "; not bit for bit: BLAS uses other kernels here than when it was saved"
+        print(f"resumed at step {trainer.done} of {trainer.config.steps}{exactly}")
     sys.stdout.flush()
 
 

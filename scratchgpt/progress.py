@@ -48,7 +48,10 @@ class Progress:
             self.bar.update(self.task, completed=record["step"], said=said)
         elif time.monotonic() - self.last_line >= PLAIN_SECONDS or record["step"] == self.steps:
             self.last_line = time.monotonic()
-            print(f"step {record['step']}/{self.steps}  {said}", file=self.file, flush=True)
+            try:
+                print(f"step {record['step']}/{self.steps}  {said}", file=self.file, flush=True)
+            except BrokenPipeError:                                   # nobody reads any more: the training goes on
+                self.quiet = True
 
 
 def describe(record, val_loss=None):
@@ -75,9 +78,15 @@ def print_table(title, rows, columns=("", ""), file=None):
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", show_header=any(columns))
+    table = Table(show_header=any(columns))
     for index, name in enumerate(columns):
         table.add_column(name, justify="left" if index == 0 else "right")
     for row in rows:
         table.add_row(*row)
-    Console(file=file or sys.stdout, highlight=False).print(table)
+    console = Console(file=file or sys.stdout, highlight=False)
+    console.width = console.measure(table, options=console.options.update(max_width=1000)).maximum  # never cropped
+    with console.capture() as printed:                                # rich would end the process on a closed pipe
+        console.print(table)
+    if title:
+        print(title, file=console.file)
+    print(printed.get(), end="", file=console.file)

@@ -10,13 +10,14 @@ import math
 import signal
 import threading
 import time
+import warnings
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
 
 from scratchgpt import interop
-from scratchgpt.backend import array_module, available_cores, blas_threads, silence_float_warnings
+from scratchgpt.backend import array_module, available_cores, blas_kernels, blas_threads, silence_float_warnings
 from scratchgpt.checkpoint import STATE_FILE, digest_of, restore_state, save_state
 from scratchgpt.data import Batches, as_ids, entropy_lines
 from scratchgpt.distributed import Shards
@@ -119,7 +120,7 @@ class Trainer:
         self.seconds = 0.0                                            # spent training, over all sittings
         self.history, self.lines, self.matmul_rate, self.stop_signal = [], None, None, None
         self.tokens_per_step = rows * model.config.n_ctx
-        self.resumed = resume is not None
+        self.resumed, self.same_kernels = resume is not None, True
         if resume is not None:
             self._continue_from(resume)
         elif self.out is not None and not force:
@@ -169,7 +170,8 @@ class Trainer:
         Raises NonFiniteError (see step), SaveError when a file cannot be written, and Interrupted after Ctrl-C or
         SIGTERM, each with the last checkpoint intact.
         """
-        with self._signals():
+        with self._signals(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)           # NumPy's, in every thread: step() looks itself
             self._start()
             with Progress(self.config.steps, self.quiet) as progress:
                 self._loop(progress)
@@ -290,7 +292,7 @@ class Trainer:
         return {
             "step": self.done, "seconds": round(self.seconds, 3), "model": asdict(self.model.config),
             "config": asdict(self.config) | {"threads": self.threads}, "tokenizer": tokenizer_digest(self.tokenizer),
-            "corpus": digest_of(self.train_ids, self.val_ids), **self.extra_record,
+            "corpus": digest_of(self.train_ids, self.val_ids), "blas": blas_kernels(), **self.extra_record,
         }  # fmt: skip
 
     def save(self):
@@ -339,6 +341,7 @@ class Trainer:
                     f"not {getattr(self.config, name)}; that would change the order of the data"
                 )
         restore_state(state, self.model.params, self.optimizer)
+        self.same_kernels = state.record["blas"] == blas_kernels()
         self.done = self.saved = state.step
         self.seconds = state.record["seconds"]
         self.history = [] if self.out is None else read_metrics(self.out / METRICS_FILE, self.done)
