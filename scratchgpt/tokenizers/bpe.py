@@ -14,8 +14,8 @@ from scratchgpt.tokenizers.fast import MAX_VOCAB, WordCounter, count_files, lear
 from scratchgpt.tokenizers.split import Specials, check_text, read_text
 
 BYTES = [bytes([byte]) for byte in range(256)]
-TEXT_CACHE = 1 << 18  # entries kept between calls on whole texts
-STREAM_CACHE = 1 << 13  # entries kept while streaming: about 2 MB
+TEXT_CACHE = 1 << 17  # entries kept between calls on whole texts: at most 45 MB
+STREAM_CACHE = 6144  # entries kept while streaming: at most 2 MB
 
 
 class UnreachableVocabSize(InputError):
@@ -23,8 +23,8 @@ class UnreachableVocabSize(InputError):
 
     def __init__(self, vocab_size, merges, reachable):
         super().__init__(
-            f"vocab_size {vocab_size} cannot be reached: the text gives only {merges} merges, a vocabulary of {reachable}"
-            f"; ask for at most {reachable} or give more text"
+            f"vocab_size {vocab_size} cannot be reached: the text gives {merges} merges, a vocabulary of {reachable}; "
+            f"ask for at most {reachable} or give more text"
         )
         self.merges, self.reachable = merges, reachable
 
@@ -250,7 +250,7 @@ def _check_consistent(vocab, merges, special_tokens):
         raise InputError(f"token id {wrong} is out of range; expected 0 to {MAX_VOCAB - 1}")
     for byte in BYTES:
         if byte not in vocab:
-            raise InputError(f"the vocabulary lacks byte {byte[0]}; byte-level BPE has a token for each of the 256 bytes")
+            raise InputError(f"the vocabulary lacks byte {byte[0]}; byte-level BPE has a token for each byte")
     for left, right in merges:
         lacking = next((token for token in (left, right, left + right) if token not in vocab), None)
         if lacking is not None:

@@ -84,36 +84,32 @@ class Encoder:
 
 
 class Cache(dict):
-    """{piece of text: its packed ids}, filled on demand and emptied when it holds more than `entries`."""
+    """{piece of text: its packed ids}, filled on demand.
 
-    LONGEST = 64  # characters of a piece or word worth keeping
+    Bounded in two generations: when the young one (this dict) holds `entries`, it becomes the old one and the old one is
+    dropped, so that what is used often stays. An entry takes about 170 bytes.
+    """
+
+    LONGEST = 64  # characters of a piece worth keeping
 
     def __init__(self, encoder, entries):
-        self.encoder, self.entries, self.words = encoder, entries, {}
+        self.encoder, self.entries, self.old = encoder, entries, {}
 
     def __missing__(self, piece):
-        words, packed = self.words, []
-        for word in pretokens(piece):
-            ids = words.get(word)
-            packed.append(self._pack(word) if ids is None else ids)
-        packed = b"".join(packed)
+        packed = self.old.get(piece)
+        if packed is None:
+            words = pretokens(piece)
+            packed = b"".join(map(self.__getitem__, words)) if len(words) > 1 else self._pack(piece)
         if len(piece) <= self.LONGEST:
+            if len(self) >= self.entries:
+                self.old = dict(self)
+                self.clear()
             self[piece] = packed
         return packed
 
     def _pack(self, word):
-        packed = array(self.encoder.typecode, self.encoder.merge(word.encode("utf-8"))).tobytes()
-        if len(word) <= self.LONGEST:
-            self.words[word] = packed
-        return packed
+        return array(self.encoder.typecode, self.encoder.merge(word.encode("utf-8"))).tobytes()
 
     def encode(self, text):
         """The packed ids of an ordinary text."""
-        packed = []
-        for block in CUT.blocks([text]):
-            packed += map(self.__getitem__, pieces(block))
-            if len(self) > self.entries:
-                self.clear()
-            if len(self.words) > self.entries:
-                self.words.clear()
-        return b"".join(packed)
+        return b"".join([b"".join(map(self.__getitem__, pieces(block))) for block in CUT.blocks([text])])

@@ -18,7 +18,7 @@ from scratchgpt.tokenizers.algorithm1 import GPT2_PATTERN
 WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a" \
               "\u2028\u2029\u202f\u205f\u3000"  # fmt: skip
 BLOCK = 131072
-READ = 1 << 18  # bytes read from a file at a time
+READ = 1 << 15  # bytes read from a file at a time
 
 _any_text = regex.compile(GPT2_PATTERN)
 # The same pattern for ASCII text, where the classes are short lists and stdlib `re` is about twice as fast.
@@ -55,8 +55,8 @@ def check_text(text, offset=0):
         text.isascii() or text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise InputError(
-            f"the text holds a lone surrogate, U+{ord(text[error.start]):04X} at character {offset + error.start}, that "
-            'UTF-8 cannot express; read the text with errors="replace"'
+            f"the text has a lone surrogate, U+{ord(text[error.start]):04X} at character {offset + error.start}, which "
+            'UTF-8 lacks; read the text with errors="replace"'
         ) from None
 
 
