@@ -295,6 +295,11 @@ def test_every_flipped_bit_is_refused(tmp_path_factory, data):
     assert "model.safetensors" in refusal(directory)
 
 
+def test_weights_whose_digest_was_renamed_are_refused(directory):
+    rewrite_header(directory, lambda header: json.loads(json.dumps(header).replace('"sha256"', '"sha257"')))
+    assert "the SHA-256 that was written with it is gone" in refusal(directory)
+
+
 def fresh_copy(factory):
     """A saved directory that an example may damage."""
     directory = factory.mktemp("damaged", numbered=True)
