@@ -20,7 +20,7 @@ _HOME = {
     "PRESETS": "models.gpt",
     "TrainConfig": "train",
     "Trainer": "train",
-    "generate": "generate",
+    "generate": "sampling",
     "load": "interop",
     "load_tokenizer": "interop",
     "save": "interop",

@@ -168,7 +168,7 @@ def introduce(trainer):
         f"different; a GPT of {parameters:,} parameters, {trainer.threads} threads, into {trainer.out}"
     )
     if trainer.resumed:
-        exactly = "" if trainer.same_kernels else "; not bit for bit: BLAS uses other kernels here than when it was saved"
+        exactly = "" if trainer.same_kernels else "; not bit for bit: BLAS has other kernels here than it had then"
         print(f"resumed at step {trainer.done} of {trainer.config.steps}{exactly}")
     sys.stdout.flush()
 
@@ -276,7 +276,7 @@ def sample(args):
 def show_sample(model, tokenizer, prompt, quiet=False, **settings):
     """Prints the prompt and what follows it as it is drawn, whole characters at a time; says so (unless quiet) on
     stderr when the context is full."""
-    from scratchgpt.generate import generate
+    from scratchgpt.sampling import generate
 
     def on_slide():
         sys.stdout.flush()

@@ -22,7 +22,7 @@ import numpy as np
 
 from scratchgpt import backend
 from scratchgpt.distributed import Shards
-from scratchgpt.generate import generate
+from scratchgpt.sampling import generate
 from scratchgpt.interop import save
 from scratchgpt.models.gpt import GPT, GPTConfig
 from scratchgpt.optim import AdamW
