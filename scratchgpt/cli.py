@@ -217,7 +217,7 @@ def evaluate_text(args):
     from scratchgpt import interop
     from scratchgpt.checkpoint import load_state
     from scratchgpt.data import load_text, split_text
-    from scratchgpt.evaluate import evaluate
+    from scratchgpt.evaluation import evaluate
     from scratchgpt.progress import print_table
 
     if args.threads is not None and args.threads < 1:

@@ -22,7 +22,7 @@ from scratchgpt.checkpoint import STATE_FILE, digest_of, restore_state, save_sta
 from scratchgpt.data import Batches, as_ids, entropy_lines
 from scratchgpt.distributed import Shards
 from scratchgpt.errors import InputError, NonFiniteError
-from scratchgpt.evaluate import evaluate
+from scratchgpt.evaluation import evaluate
 from scratchgpt.files import write_text
 from scratchgpt.models.gpt import training_flops_per_token
 from scratchgpt.ops import watched

@@ -15,7 +15,7 @@ from scratchgpt import __version__, interop
 from scratchgpt.checkpoint import STATE_FILE, load_state
 from scratchgpt.cli import main
 from scratchgpt.data import load_text, split_text
-from scratchgpt.evaluate import evaluate
+from scratchgpt.evaluation import evaluate
 from scratchgpt.run import RunConfig, config_from
 
 TINY = ["--vocab-size", "300", "--n-layer", "1", "--n-head", "2", "--n-embd", "16", "--n-ctx", "32",

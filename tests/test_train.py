@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from scratchgpt.checkpoint import STATE_FILE, load_state
 from scratchgpt.errors import InputError, NonFiniteError
-from scratchgpt.evaluate import evaluate
+from scratchgpt.evaluation import evaluate
 from scratchgpt.models.gpt import GPT, GPTConfig
 from scratchgpt.plot import draw_loss, smoothed, spread
 from scratchgpt.progress import Progress, clock
@@ -66,6 +66,25 @@ def test_training_lowers_the_loss_below_the_unigram_line_and_leaves_a_run(tmp_pa
     logged = [record for record in records if "loss" in record]
     assert {"step", "tokens", "loss", "lr", "grad_norm", "tokens_per_s", "mfu"} <= set(logged[0])
     assert logged[-1]["tokens"] == 120 * 4 * 8
+
+
+def test_a_gpt_is_trained_from_python_in_a_dozen_lines(tmp_path):
+    import scratchgpt as sg
+    from scratchgpt.data import load_text, split_text
+    from scratchgpt.generate import generate
+
+    train_text, val_text = split_text(load_text("plays")[:20_000])
+    tokenizer = sg.BPETokenizer.train(train_text, vocab_size=280)
+    model = sg.GPT(sg.GPTConfig(vocab_size=280, n_ctx=32, n_layer=1, n_head=2, n_embd=16), seed=0)
+    config = sg.TrainConfig(steps=4, batch_size=4)
+    ids = tokenizer.encode(train_text), tokenizer.encode(val_text)
+    trainer = sg.Trainer(model, tokenizer, *ids, config, out=tmp_path / "run")
+    result = trainer.run()
+    assert result.bits_per_byte > 0 and result.n_bytes == len(val_text.encode())
+
+    again, same = sg.load(tmp_path / "run"), sg.load_tokenizer(tmp_path / "run")
+    prompt = tokenizer.encode("HELENA")
+    assert list(generate(again, prompt, 9)) == list(generate(model, same.encode("HELENA"), 9))
 
 
 def test_same_seed_and_threads_give_the_same_bits():
