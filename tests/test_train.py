@@ -71,7 +71,6 @@ def test_training_lowers_the_loss_below_the_unigram_line_and_leaves_a_run(tmp_pa
 def test_a_gpt_is_trained_from_python_in_a_dozen_lines(tmp_path):
     import scratchgpt as sg
     from scratchgpt.data import load_text, split_text
-    from scratchgpt.generate import generate
 
     train_text, val_text = split_text(load_text("plays")[:20_000])
     tokenizer = sg.BPETokenizer.train(train_text, vocab_size=280)
@@ -84,7 +83,7 @@ def test_a_gpt_is_trained_from_python_in_a_dozen_lines(tmp_path):
 
     again, same = sg.load(tmp_path / "run"), sg.load_tokenizer(tmp_path / "run")
     prompt = tokenizer.encode("HELENA")
-    assert list(generate(again, prompt, 9)) == list(generate(model, same.encode("HELENA"), 9))
+    assert list(sg.generate(again, prompt, 9)) == list(sg.generate(model, same.encode("HELENA"), 9))
 
 
 def test_same_seed_and_threads_give_the_same_bits():
