@@ -13,7 +13,7 @@ PACKAGE = Path(scratchgpt.__file__).parent
 # Lowest first: a module imports modules before its own, or parts of its own package.
 ORDER = [
     *("errors", "files", "backend", "ops", "params", "optim", "blocks", "models", "tokenizers", "data", "interop"),
-    *("checkpoint", "sampling", "distributed", "evaluate", "plot", "progress", "train", "run", "check", "doctor"),
+    *("checkpoint", "sampling", "distributed", "evaluation", "plot", "progress", "train", "run", "check", "doctor"),
     *("bench", "cli"),
 ]
 MAY_IMPORT_TORCH = {"bench/worker.py", "bench/torch_gpt.py", "check/compare.py"}
