@@ -40,7 +40,7 @@ class BPETokenizer:
 
     >>> tokenizer = BPETokenizer.train("low lower lowest", vocab_size=260)
     >>> [tokenizer.vocab[i] for i in tokenizer.encode("lower<|endoftext|>", allowed_special="all")]
-    [b'low', b'e', b'r', b'<|endoftext|>']
+    [b'lowe', b'r', b'<|endoftext|>']
     """
 
     def __init__(self, merges, special_tokens=(formats.END_OF_TEXT,), vocab=None):

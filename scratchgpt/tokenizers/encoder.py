@@ -86,8 +86,8 @@ class Encoder:
 class Cache(dict):
     """{piece of text: its packed ids}, filled on demand.
 
-    Bounded in two generations: when the young one (this dict) holds `entries`, it becomes the old one and the old one is
-    dropped, so that what is used often stays. An entry takes about 170 bytes.
+    Bounded in two generations: when the young one (this dict) holds `entries`, it becomes the old one and the old one
+    is dropped, so that what is used often stays. An entry takes about 170 bytes.
     """
 
     LONGEST = 64  # characters of a piece worth keeping

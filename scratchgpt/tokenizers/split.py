@@ -109,7 +109,8 @@ class Specials:
         for found in _any_text.finditer(text, start, end):
             if found.end() > limit:
                 break
-            cut = found.end()
+            if found[0][-1] not in WHITE_SPACE:                       # a run of white space at an end stays whole
+                cut = found.end()
         return cut
 
     def blocks(self, chunks, size=BLOCK):
