@@ -62,9 +62,9 @@ class GPTConfig:
         return "tanh" if self.activation == "gelu_tanh" else "none"
 
 
-GPT2 = GPTConfig(init="gpt2", dropout=0.1)
+GPT2 = GPTConfig(dropout=0.1)
 PRESETS = {
-    "gpt1": GPTConfig(vocab_size=40478, n_ctx=512, norm_first=False, init="gpt2", dropout=0.1),
+    "gpt1": GPTConfig(vocab_size=40478, n_ctx=512, norm_first=False, dropout=0.1),
     "gpt2": GPT2,
     "gpt2-medium": replace(GPT2, n_layer=24, n_head=16, n_embd=1024),
     "gpt2-large": replace(GPT2, n_layer=36, n_head=20, n_embd=1280),
