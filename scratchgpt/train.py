@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from scratchgpt import interop
-from scratchgpt.backend import array_module, available_cores, blas_kernels, blas_threads, silence_float_warnings
+from scratchgpt.backend import available_cores, blas_kernels, blas_threads, silence_float_warnings, to_host
 from scratchgpt.checkpoint import STATE_FILE, digest_of, restore_state, save_state
 from scratchgpt.data import Batches, as_ids, entropy_lines
 from scratchgpt.distributed import Shards
@@ -111,7 +111,7 @@ class Trainer:
         self.val_bytes = None if tokenizer is None else len(tokenizer.decode_bytes(self.val_ids))
         rows = config.batch_size * config.accumulate
         self.batches = Batches(self.train_ids, model.config.n_ctx, rows, config.seed)
-        self.threads = config.threads or available_cores()
+        self.threads = config.threads or (resume.record["config"]["threads"] if resume else available_cores())
         self.shards = Shards(model, self.threads)
         self.optimizer = AdamW(
             model.params, model.ops, config.beta1, config.beta2, weight_decay=config.weight_decay, threads=self.threads
@@ -145,9 +145,9 @@ class Trainer:
         config, model = self.config, self.model
         with silence_float_warnings(model.xp):
             loss = self.shards.loss_and_grad(self.micro_batches(), config.seed, self.done)
-            norm = float(model.ops.global_norm(model.params.grad))    # NaN or infinite if the loss or any gradient is
-            if not math.isfinite(norm) or not math.isfinite(float(loss)):
-                raise NonFiniteError(self._non_finite(float(loss), norm))
+            norm = number(model.ops.global_norm(model.params.grad))   # waits for the device: no bad update is made
+            if not math.isfinite(norm) or not math.isfinite(number(loss)):
+                raise NonFiniteError(self._non_finite(number(loss), norm))
             self.optimizer.step(self.learning_rate(), config.grad_clip or None)
         self.done += 1
         return loss, norm
@@ -195,7 +195,7 @@ class Trainer:
         self.save()
 
     def _loop(self, progress):
-        config, xp = self.config, array_module(self.model.params.data)
+        config = self.config
         begun, first, since, since_step = time.monotonic(), self.done, time.monotonic(), self.done
         while self.done < config.steps:
             lr = self.learning_rate()
@@ -203,7 +203,7 @@ class Trainer:
             last = self.done == config.steps
             evaluates = self.done % config.eval_every == 0 and not last
             if self.done == 1 or self.done % config.log_every == 0 or evaluates or last:
-                loss, now = float(xp.asarray(loss)), time.monotonic()
+                loss, now = number(loss), time.monotonic()
                 rate = (self.done - since_step) * self.tokens_per_step / max(now - since, 1e-9)
                 self.seconds += now - since
                 record = {
@@ -376,6 +376,11 @@ def read_metrics(path, step):
     return records
 
 
+def number(scalar):
+    """A 0-d array, of whatever device, as a Python float."""
+    return float(to_host(scalar))
+
+
 def tokenizer_digest(tokenizer):
     """What tells one tokenizer from another: the digest of its tokens and merges; None for no tokenizer."""
     return None if tokenizer is None else tokenizer.digest()
@@ -384,7 +389,7 @@ def tokenizer_digest(tokenizer):
 def first_non_finite(model, micro_batches, seed, step):
     """What made a step's loss or gradient not finite: the weights, or the first op, as the step runs again, watched."""
     for name in model.params.names:
-        if not bool(model.xp.isfinite(model.params[name]).all()):
+        if not to_host(model.xp.isfinite(model.params[name]).all()):
             return f"the weight {name} was not finite before the step"
     ops, model.ops = model.ops, watched(model.ops)
     try:
@@ -404,7 +409,9 @@ def matmul_flops_per_second(xp, threads, dtype="float32", n=768, seconds=0.1):
     with blas_threads(threads):
         while time.perf_counter() < deadline:
             start = time.perf_counter()
-            (a @ a).sum().item() if xp is not np else a @ a           # a device is asked for the result
+            product = a @ a
+            if xp is not np:
+                to_host(product[0, 0])                                # waits for the device
             best = min(best, time.perf_counter() - start)
     return 2 * n**3 / best
 

@@ -119,6 +119,23 @@ def test_resume_continues_bit_for_bit_with_dropout_and_accumulation(tmp_path):
     assert bits(resumed) == bits(whole)
 
 
+def test_a_run_on_the_device_double_equals_numpy_and_resumes(tmp_path):
+    import strict_device
+
+    from scratchgpt.ops import table
+
+    def on(xp, out, resume=None):
+        model = GPT(CONFIG, seed=1, xp=xp, ops=table("reference"))
+        ids, config = walk(), replaced(SHORT, steps=4, checkpoint_every=2, eval_every=2, threads=1)
+        return Trainer(model, None, ids[:-90], ids[-90:], config, out=out, resume=resume, quiet=True)
+
+    host, device = on(np, None), on(strict_device, tmp_path)
+    assert device.run() == host.run()
+    assert load_state(tmp_path).arrays["weights"].tobytes() == host.model.params.data.tobytes()
+    again = on(strict_device, tmp_path, resume=load_state(tmp_path))
+    assert again.done == 4 and again.run() == host.run()
+
+
 def test_resume_drops_the_metrics_after_the_checkpoint_and_a_torn_line(tmp_path):
     run = trainer(out=tmp_path)
     run.run()
@@ -140,6 +157,13 @@ def test_resume_drops_the_metrics_after_the_checkpoint_and_a_torn_line(tmp_path)
         return [{key: record[key] for key in record.keys() - {"tokens_per_s", "mfu"}} for record in records]
 
     assert without_speed((tmp_path / "half" / METRICS_FILE).read_text()) == without_speed(complete)
+
+
+def test_resume_keeps_the_number_of_threads_unless_told(tmp_path):
+    trainer(replaced(SHORT, threads=3), out=tmp_path).save()
+    unsaid = replaced(SHORT, threads=None)
+    assert trainer(unsaid, out=tmp_path, resume=load_state(tmp_path)).threads == 3
+    assert trainer(replaced(SHORT, threads=1), out=tmp_path, resume=load_state(tmp_path)).threads == 1
 
 
 def test_a_finished_run_resumes_to_the_same_result(tmp_path):
