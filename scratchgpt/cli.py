@@ -7,6 +7,7 @@ import argparse
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import get_args
 
 from scratchgpt import __version__
@@ -215,7 +216,7 @@ def add_eval(parser):
 
 def evaluate_text(args):
     from scratchgpt import interop
-    from scratchgpt.checkpoint import load_state
+    from scratchgpt.checkpoint import STATE_FILE, load_state
     from scratchgpt.data import load_text, split_text
     from scratchgpt.evaluation import evaluate
     from scratchgpt.progress import print_table
@@ -226,7 +227,8 @@ def evaluate_text(args):
     tokenizer = interop.load_tokenizer(args.directory)
     data = args.data
     if data is None:
-        data = load_state(args.directory).record.get("run", {}).get("data")
+        state = Path(args.directory) / STATE_FILE
+        data = load_state(state).record.get("run", {}).get("data") if state.exists() else None
         if data is None:
             raise InputError(f"{args.directory} does not say what it was trained on; give --data FILE")
     split = args.split or ("all" if args.data else "validation")
@@ -322,8 +324,6 @@ def add_tokenizer(parser):
 
 
 def tokenizer_train(args):
-    from pathlib import Path
-
     from scratchgpt.data import load_text
     from scratchgpt.run import check_can_be_made
     from scratchgpt.tokenizers import BPETokenizer

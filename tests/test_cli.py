@@ -131,6 +131,12 @@ def test_eval_reads_the_whole_held_out_tenth(capsys, run_dir, text_file, tmp_pat
     assert last["bits_per_byte"] == pytest.approx(result.bits_per_byte, rel=1e-5)
 
 
+def test_eval_asks_for_data_where_no_run_names_it(capsys, run_dir, tmp_path):
+    plain = copied(run_dir, tmp_path / "plain")
+    (plain / STATE_FILE).unlink()
+    assert "give --data FILE" in refused(capsys, "eval", plain)
+
+
 def test_sample_is_the_same_with_and_without_the_cache_and_slides_once(capsys, run_dir):
     settings = ("sample", run_dir, "--prompt", "HELENA\n", "--max-tokens", 80, "--seed", 3)
     code, with_cache, err = said(capsys, *settings)
