@@ -16,6 +16,7 @@ from scratchgpt.checkpoint import STATE_FILE, load_state
 from scratchgpt.cli import main
 from scratchgpt.data import load_text, split_text
 from scratchgpt.evaluation import evaluate
+from scratchgpt.models.gpt import PRESETS
 from scratchgpt.run import RunConfig, config_from
 
 TINY = ["--vocab-size", "300", "--n-layer", "1", "--n-head", "2", "--n-embd", "16", "--n-ctx", "32",
@@ -179,7 +180,8 @@ def test_params_counts_gpt3_without_allocating(capsys):
 
 def test_a_preset_sets_the_shape_and_options_change_it():
     config = config_from({"preset": "gpt2", "n_layer": 2})
-    assert (config.n_layer, config.n_head, config.n_embd, config.n_ctx, config.init) == (2, 12, 768, 1024, "gpt2")
+    assert (config.n_layer, config.n_head, config.n_embd, config.n_ctx) == (2, 12, 768, 1024)
+    assert config.dropout == PRESETS["gpt2"].dropout
     assert config.vocab_size == RunConfig().vocab_size
 
 
