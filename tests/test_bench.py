@@ -151,6 +151,18 @@ def test_memory_names_the_floor_and_its_goal_is_an_upper_bound():
     assert row.theirs > 0.1                                           # GB: PyTorch itself is larger
 
 
+@pytest.mark.peer
+def test_tokenizer_rows_have_ratios_or_say_why_not(tmp_path):
+    pytest.importorskip("tokenizers")
+    pytest.importorskip("tiktoken")
+    path = tmp_path / "text.txt"
+    path.write_text("".join(f"the {i} words that follow {i * i}, and then some\n" for i in range(3000)))
+    rows = sections.tokenizer(QUICK, path, vocab_size=300, megabytes=2)
+    assert [row.goal for row in rows] == [2.0, None, 100.0, 0.3, 1.0, 2.0]
+    assert all(row.ratio > 0 for row in rows[:3])
+    assert all(row.ratio is None and "GPT-2's tokenizer files" in row.note for row in rows[3:5])
+
+
 def test_differing_losses_are_shouted():
     about = {"ours": {"loss": 4.0}, "other": {"loss": 4.1}}
     assert "DIFFER" in sections.same_loss(about, "other")

@@ -33,6 +33,9 @@ def add_arguments(parser):
         "--blas", choices=tuple(KERNELS), default="auto",
         help="the BLAS kernels that ours runs with: scratchgpt's choice, or Haswell's, without AVX-512 (default: auto)",
     )  # fmt: skip
+    parser.add_argument(
+        "--gpt2-files", metavar="DIR", help="GPT-2's vocabulary and merges, to compare encoding with tiktoken"
+    )
 
 
 def main(args):
@@ -42,7 +45,7 @@ def main(args):
     if threads < 1:
         raise InputError(f"--threads is {threads}; expected at least 1")
     check(sections)
-    settings = Settings(threads, QUICK_ROUNDS if args.quick else ROUNDS, KERNELS[args.blas])
+    settings = Settings(threads, QUICK_ROUNDS if args.quick else ROUNDS, KERNELS[args.blas], args.gpt2_files)
     machine = {"cpu": doctor.cpu(), "versions": doctor.versions()}
     start, results, failed = time.perf_counter(), {}, False
     for name in sections:
@@ -51,6 +54,8 @@ def main(args):
             results[name] = SECTIONS[name][0](settings)
         except ContenderError as error:
             results[name], failed = [Row(name, None, note=str(error))], True
+        if not args.json:
+            show_rows(results[name])                                  # at once: the next section takes minutes
     report = {
         "machine": machine,
         "settings": {"threads": threads, "rounds": settings.rounds, "blas": args.blas},
@@ -60,7 +65,7 @@ def main(args):
     if args.json:
         print(json.dumps(report, indent=2))
     else:
-        show(report, [row for rows in results.values() for row in rows])
+        show_machine(report)
     return int(failed)
 
 
@@ -78,8 +83,8 @@ def check(sections):
                 )
 
 
-def show(report, rows):
-    """Prints the ratios first, then what they were made of and on what."""
+def show_rows(rows):
+    """Prints a section: the ratios first, then what they were made of."""
     cells = [("ratio", "goal", "", "", "ours", "theirs", "", "against"), *map(cells_of, rows)]
     widths = [max(map(len, column)) for column in zip(*cells)]
     for line in cells:
@@ -88,11 +93,15 @@ def show(report, rows):
             for index, (cell, width) in enumerate(zip(line, widths))
         )
         print("  ".join(aligned).rstrip())
-    print()
-    for number, row in enumerate(rows, 1):
-        print(f"{number}. {row.what}, against {row.against}: {row.note}" if row.against else f"{number}. {row.note}")
+    for row in rows:
+        print(f"* {f'against {row.against}: ' if row.against else ''}{row.note}")
+    print(flush=True)
+
+
+def show_machine(report):
+    """Prints on what, with what and how the figures were taken."""
     cpu, settings = report["machine"]["cpu"], report["settings"]
-    print(f"\n{cpu['name']}, {cpu['cores']} cores, {' '.join(cpu['flags'])}")
+    print(f"{cpu['name']}, {cpu['cores']} cores, {' '.join(cpu['flags'])}")
     print(", ".join(f"{name} {version}" for name, version in report["machine"]["versions"].items()))
     print(
         f"threads {settings['threads']}; medians of {settings['rounds']} rounds, taken in turns; "

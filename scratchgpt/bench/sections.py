@@ -8,13 +8,18 @@ import shutil
 import statistics
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
+from scratchgpt import data
 from scratchgpt.bench.contest import UNTUNED, Contender, ContenderError, alternate, median_ratio
 from scratchgpt.models.gpt import PRESETS, GPTConfig, count_parameters, training_flops_per_token
+from scratchgpt.tokenizers import BPETokenizer
+from scratchgpt.tokenizers import bench as tokenizers_bench
 
 AVX512_KERNELS = {"SkylakeX", "Cooperlake", "SapphireRapids"}  # OpenBLAS's names
 SAME_LOSS = 1e-4   # relative: float32 rounding through a whole model stays an order below
 NEW_TOKENS = 256
+PLAYS_FILE = Path(data.__file__).parent / data.EMBEDDED["plays"]
 PROMPT = list(range(1, 17))
 
 
@@ -43,7 +48,8 @@ SAMPLED_GPT2 = Shape("GPT-2 124M", GPT2.config)
 class Settings:
     threads: int
     rounds: int = 9
-    ours: dict | None = None  # environment variables of our contenders
+    ours: dict | None = None          # environment variables of our contenders
+    gpt2_files: str | None = None     # a directory with GPT-2's vocabulary and merges
 
 
 @dataclass(frozen=True)
@@ -205,9 +211,40 @@ def sample_one(settings, shape, goal, new_tokens):
     )  # fmt: skip
 
 
+def tokenizer(settings, path=PLAYS_FILE, vocab_size=4096, megabytes=100):
+    """Training and encoding beside Hugging Face's and tiktoken's, one thread each, on the embedded plays."""
+    what = f"tokenizer, training to {vocab_size:,}"
+    trained = tokenizers_bench.training(path, vocab_size, settings.rounds)
+    naive = tokenizers_bench.naive_training(path, vocab_size)
+    encoded = tokenizers_bench.encoding(path, settings.gpt2_files, settings.rounds)
+    text = path.read_bytes().decode("utf-8")
+    streamed = tokenizers_bench.streaming_memory(path, BPETokenizer.train(text, vocab_size), megabytes)
+    growth = streamed["growth_bytes"] / 1e6 if "growth_bytes" in streamed else None
+    return [
+        row_of(trained, what, "ratio", 2.0, "ours_s", "hugging_face_s", "s", "BpeTrainer", "the same text as one string"),
+        row_of(trained, what, "ratio_by_lines", None, "ours_s", "hugging_face_by_lines_s", "s", "BpeTrainer by lines",
+               "another task: no token spans lines"),
+        row_of(naive, what, "ratio", 100.0, "ours_s", "naive_at_least_s", "s", "Algorithm 1",
+               "a lower bound, from the cheapest of the steps that were timed"),
+        row_of(encoded, "encoding with GPT-2's merges, cold", "cold_ratio", 0.3, "cold_mb_per_s", "tiktoken_mb_per_s",
+               "MB/s", "tiktoken", "our cache of words is empty at the start"),
+        row_of(encoded, "encoding with GPT-2's merges, warm", "warm_ratio", 1.0, "warm_mb_per_s", "tiktoken_mb_per_s",
+               "MB/s", "tiktoken", "our cache of words is full"),
+        Row(f"growth while encoding {megabytes} MB, MB", growth, 2.0, at_most=True, against="its first MB",
+            note=streamed.get("skipped", "resident memory, from the first MB to the last")),
+    ]  # fmt: skip
+
+
+def row_of(figures, what, ratio, goal, ours, theirs, unit, against, note):
+    """A Row from one of tokenizers.bench's dicts, which may say why there are no figures."""
+    return Row(what, figures.get(ratio), goal, ours=figures.get(ours), theirs=figures.get(theirs), unit=unit,
+               against=against, note=figures.get("skipped", note))  # fmt: skip
+
+
 SECTIONS = {  # name -> (what it gives, the packages it compares with)
     "train": (train, ("torch",)),
     "sgemm": (sgemm, ()),
     "memory": (memory, ("torch",)),
     "sample": (sample, ("torch", "transformers")),
+    "tokenizer": (tokenizer, ("tokenizers", "tiktoken")),
 }

@@ -22,10 +22,10 @@ import numpy as np
 
 from scratchgpt import backend
 from scratchgpt.distributed import Shards
-from scratchgpt.sampling import generate
 from scratchgpt.interop import save
 from scratchgpt.models.gpt import GPT, GPTConfig
 from scratchgpt.optim import AdamW
+from scratchgpt.sampling import generate
 
 LR = 1e-4
 MAX_NORM = 1.0
