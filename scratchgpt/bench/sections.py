@@ -221,7 +221,8 @@ def tokenizer(settings, path=PLAYS_FILE, vocab_size=4096, megabytes=100):
     streamed = tokenizers_bench.streaming_memory(path, BPETokenizer.train(text, vocab_size), megabytes)
     growth = streamed["growth_bytes"] / 1e6 if "growth_bytes" in streamed else None
     return [
-        row_of(trained, what, "ratio", 2.0, "ours_s", "hugging_face_s", "s", "BpeTrainer", "the same text as one string"),
+        row_of(trained, what, "ratio", 2.0, "ours_s", "hugging_face_s", "s", "BpeTrainer",
+               "the same text as one string"),
         row_of(trained, what, "ratio_by_lines", None, "ours_s", "hugging_face_by_lines_s", "s", "BpeTrainer by lines",
                "another task: no token spans lines"),
         row_of(naive, what, "ratio", 100.0, "ours_s", "naive_at_least_s", "s", "Algorithm 1",
