@@ -54,7 +54,7 @@ def layout_of(store):
 def save_state(path, store, optimizer, record):
     """Writes weights, m and v and the record {"step": ..., ...} as the state file `path`, beside it and renamed.
 
-    Raises OSError or SafetensorError when it cannot be written; the file that was there before is then untouched.
+    Raises OSError when it cannot be written; the file that was there before is then untouched.
     """
     arrays = {"weights": store.data, "m": optimizer.m, "v": optimizer.v}
     record = record | {"layout": layout_of(store), "updates": optimizer.t}

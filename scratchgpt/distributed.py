@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scratchgpt.backend import available_cores, blas_threads
+from scratchgpt.backend import available_cores, blas_threads, silence_float_warnings
 from scratchgpt.errors import InputError
 from scratchgpt.models.gpt import IGNORED
 
@@ -71,10 +71,12 @@ class Shards:
 
         def shard(part, g):
             loss = 0.0
-            for piece in split_rows(part.batch, -(-len(part.batch["input_ids"]) // self.rows_at_once(part.batch))):
-                part_loss, cache = self.model.loss(piece.batch, denominator, key, part.first_row + piece.first_row)
-                self.model.backward(cache, g)
-                loss = loss + part_loss
+            with silence_float_warnings(self.model.xp):               # per thread; the caller looks at the results
+                for piece in split_rows(part.batch, -(-len(part.batch["input_ids"]) // self.rows_at_once(part.batch))):
+                    first_row = part.first_row + piece.first_row
+                    part_loss, cache = self.model.loss(piece.batch, denominator, key, first_row)
+                    self.model.backward(cache, g)
+                    loss = loss + part_loss
             return loss
 
         with blas_threads(1):

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from scratchgpt.backend import silence_float_warnings
 from scratchgpt.errors import InputError
 
 
@@ -27,14 +28,23 @@ class AdamW:
         self.threads = threads if store.xp is np else 1
         self.pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
 
-    def step(self, lr, max_norm=None):
-        """Updates the weights from store.grad and returns its norm before clipping (0-d).
+    def norm(self):
+        """The gradient's global norm, 0-d."""
+        with silence_float_warnings(self.store.xp):                   # infinite is an answer; the caller looks
+            return self.ops.global_norm(self.store.grad)
+
+    def step(self, lr, max_norm=None, norm=None):
+        """Updates the weights from store.grad and returns its norm before clipping.
 
         max_norm: the gradient is scaled by min(1, max_norm / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_ does.
+        norm: the gradient's norm as a float, where the caller has it already.
         """
-        store, xp = self.store, self.store.xp
-        norm = self.ops.global_norm(store.grad)
-        scale = 1.0 if max_norm is None else xp.minimum(max_norm / (norm + 1e-6), 1)
+        store = self.store
+        norm = self.norm() if norm is None else norm
+        scale = 1.0
+        if max_norm is not None:
+            smaller = min if isinstance(norm, float) else store.xp.minimum
+            scale = smaller(max_norm / (norm + 1e-6), 1)
         self.t += 1
         slices = [(a, b, self.weight_decay) for a, b in self.cuts(0, store.n_decay)]
         slices += [(a, b, 0.0) for a, b in self.cuts(store.n_decay, store.size)]

@@ -10,14 +10,13 @@ import math
 import signal
 import threading
 import time
-import warnings
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
 
 from scratchgpt import interop
-from scratchgpt.backend import available_cores, blas_kernels, blas_threads, silence_float_warnings, to_host
+from scratchgpt.backend import available_cores, blas_kernels, blas_threads, to_host
 from scratchgpt.checkpoint import STATE_FILE, digest_of, restore_state, save_state
 from scratchgpt.data import Batches, as_ids, entropy_lines
 from scratchgpt.distributed import Shards
@@ -142,13 +141,12 @@ class Trainer:
 
         Raises NonFiniteError, and leaves the weights as they are, when the loss or the gradient is not finite.
         """
-        config, model = self.config, self.model
-        with silence_float_warnings(model.xp):
-            loss = self.shards.loss_and_grad(self.micro_batches(), config.seed, self.done)
-            norm = number(model.ops.global_norm(model.params.grad))   # waits for the device: no bad update is made
-            if not math.isfinite(norm) or not math.isfinite(number(loss)):
-                raise NonFiniteError(self._non_finite(number(loss), norm))
-            self.optimizer.step(self.learning_rate(), config.grad_clip or None)
+        config = self.config
+        loss = self.shards.loss_and_grad(self.micro_batches(), config.seed, self.done)
+        norm = number(self.optimizer.norm())                          # waits for the device: no bad update is made
+        if not math.isfinite(norm) or not math.isfinite(number(loss)):
+            raise NonFiniteError(self._non_finite(number(loss), norm))
+        self.optimizer.step(self.learning_rate(), config.grad_clip or None, norm)
         self.done += 1
         return loss, norm
 
@@ -170,8 +168,7 @@ class Trainer:
         Raises NonFiniteError (see step), SaveError when a file cannot be written, and Interrupted after Ctrl-C or
         SIGTERM, each with the last checkpoint intact.
         """
-        with self._signals(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)           # NumPy's, in every thread: step() looks itself
+        with self._signals():
             self._start()
             with Progress(self.config.steps, self.quiet) as progress:
                 self._loop(progress)
@@ -310,13 +307,11 @@ class Trainer:
 
     @contextlib.contextmanager
     def _writing(self, path):
-        from safetensors import SafetensorError
-
         try:
             yield
-        except (OSError, SafetensorError) as error:
-            reason = getattr(error, "strerror", None) or error
-            where = getattr(error, "filename2", None) or getattr(error, "filename", None) or path
+        except OSError as error:
+            reason = error.strerror or error
+            where = error.filename2 or error.filename or path
             left = "there is no checkpoint yet"
             if (self.out / STATE_FILE).exists():
                 left = (
@@ -393,8 +388,7 @@ def first_non_finite(model, micro_batches, seed, step):
             return f"the weight {name} was not finite before the step"
     ops, model.ops = model.ops, watched(model.ops)
     try:
-        with silence_float_warnings(model.xp):
-            Shards(model, 1).loss_and_grad(micro_batches, seed, step)
+        Shards(model, 1).loss_and_grad(micro_batches, seed, step)
     except NonFiniteError as error:
         return str(error)
     finally:
