@@ -3,7 +3,7 @@
 Three ideas:
 - Count distinct words, not the text; count distinct pieces of text before cutting them into words (`split.pieces`).
 - Hold each word as a str with one character per token (token i is chr(i)), so that finding and replacing a pair are
-  str.partition and str.join, which run in C.
+  str.split and str.join, which run in C.
 - After a merge, correct only the counts of the neighbours. A merge makes new pairs, but never makes an old pair more
   frequent, so pairs wait in buckets by count, and the next best one is found without a search.
 """
@@ -141,17 +141,16 @@ class _Trainer:
         lefts, rights = defaultdict(list), defaultdict(list)          # neighbour -> words
         made = defaultdict(list)                                      # new pair -> words with several of the old
         for i in self.holders.pop(pair):
-            before, found, after = words[i].partition(pair)
-            if not found:
-                continue                                              # an earlier merge took it
-            if pair in after:
-                self._merge_repeated(i, pair, symbol, made)
-                continue
-            words[i] = f"{before}{symbol}{after}"
-            if before:
-                lefts[before[-1]].append(i)
-            if after:
-                rights[after[0]].append(i)
+            parts = words[i].split(pair)
+            if len(parts) == 2:
+                before, after = parts
+                words[i] = f"{before}{symbol}{after}"
+                if before:
+                    lefts[before[-1]].append(i)
+                if after:
+                    rights[after[0]].append(i)
+            elif len(parts) > 2:                                      # else an earlier merge took the pair
+                self._merge_repeated(i, parts, pair, symbol, made)
         first, second = pair
         # A run of n equal symbols held n // 2 pairs; with its end merged away (n - 1) // 2: no loss if n is odd.
         for i in lefts.get(first, ()):
@@ -179,11 +178,10 @@ class _Trainer:
         self.pair_counts[new] = count
         self.queue.buckets[count].append(new)
 
-    def _merge_repeated(self, i, pair, symbol, made):
-        """The merge in one word that holds the pair several times."""
+    def _merge_repeated(self, i, parts, pair, symbol, made):
+        """The merge in one word that holds the pair several times; parts is what stands between them."""
         first, second = pair
         count, pair_counts = self.counts[i], self.pair_counts
-        parts = self.words[i].split(pair)                             # between two parts there will be a symbol
         self.words[i] = symbol.join(parts)
         run = 0                                                       # symbols in a row: n of them hold n // 2 pairs
         for before, after in pairwise(parts):

@@ -39,11 +39,11 @@ def pieces(text):
     str.split alone, several times faster than any regular expression. pieces("to be,  or") -> ["to", " be,", "  or"].
     """
     mark = next(mark for mark in map(chr, range(sys.maxunicode)) if mark not in text)
+    inside = [space for space in WHITE_SPACE if space in text and (space + " " in text or space + "\n" in text)]
     for start in " \n":
         text = text.replace(start, mark + start)
-    for before in WHITE_SPACE:                                        # unmark the inside of runs: they must stay whole
-        if before in text:
-            text = text.replace(before + mark, before)
+    for space in inside:                                              # unmark the inside of runs: they must stay whole
+        text = text.replace(space + mark, space)
     return text.split(mark)
 
 
