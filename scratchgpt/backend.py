@@ -30,7 +30,7 @@ def cpu_info():
             for line in file:
                 key, _, value = line.partition(":")
                 if not key.strip():
-                    break                                             # the second processor follows
+                    break  # the second processor follows
                 info[key.strip()] = value.strip()
     except OSError:
         pass
@@ -108,7 +108,7 @@ def array_module(x):
 
 
 def get_module(device):
-    """"cpu" -> numpy, "cuda" -> cupy. Raises InputError, saying what to install, when there is no such device."""
+    """ "cpu" -> numpy, "cuda" -> cupy. Raises InputError, saying what to install, when there is no such device."""
     if device == "cpu":
         return np
     if device != "cuda":

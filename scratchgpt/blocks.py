@@ -48,11 +48,11 @@ def attend_forward(ops, x, p, n_head, mask=None, causal=True, kv=None):
     returns them with the past before them (generation with a cache; such a call has no backward).
     """
     B, T, C = x.shape
-    qkv, qkv_cache = linear_forward(ops, x, p.qkv)                    # (B, T, 3C)
+    qkv, qkv_cache = linear_forward(ops, x, p.qkv)  # (B, T, 3C)
     qkv = qkv.reshape(B, T, 3, n_head, C // n_head)
-    q, k, v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]                # (B, T, H, D) each, no copy
+    q, k, v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]  # (B, T, H, D) each, no copy
     if kv is not None:
-        k, v = kv(k, v)                                               # (B, S, H, D)
+        k, v = kv(k, v)  # (B, S, H, D)
     heads, attention_cache = ops.attention_forward(q, k, v, mask=mask, causal=causal)
     out, out_cache = linear_forward(ops, heads.reshape(B, T, C), p.out)
     return out, (qkv_cache, attention_cache, out_cache, heads.shape)
@@ -60,7 +60,7 @@ def attend_forward(ops, x, p, n_head, mask=None, causal=True, kv=None):
 
 def attend_backward(ops, dout, cache, g):
     qkv_cache, attention_cache, out_cache, heads_shape = cache
-    dheads = linear_backward(ops, dout, out_cache, g.out).reshape(heads_shape)   # (B, T, H, D)
+    dheads = linear_backward(ops, dout, out_cache, g.out).reshape(heads_shape)  # (B, T, H, D)
     dq, dk, dv, _ = ops.attention_backward(dheads, attention_cache)
     B, T, H, D = heads_shape
     dqkv = array_module(dq).stack((dq, dk, dv), 2).reshape(B, T, 3 * H * D)
@@ -69,7 +69,7 @@ def attend_backward(ops, dout, cache, g):
 
 def feed_forward_forward(ops, x, p, approximate):
     """down(GELU(up(x))) (Vaswani et al. 2017, eq. 2, with GELU for ReLU). x (B, T, C) -> (B, T, C)."""
-    hidden, up_cache = linear_forward(ops, x, p.up)                   # (B, T, 4C)
+    hidden, up_cache = linear_forward(ops, x, p.up)  # (B, T, 4C)
     hidden, gelu_cache = ops.gelu_forward(hidden, approximate)
     out, down_cache = linear_forward(ops, hidden, p.down)
     return out, (up_cache, gelu_cache, down_cache)
@@ -77,7 +77,7 @@ def feed_forward_forward(ops, x, p, approximate):
 
 def feed_forward_backward(ops, dout, cache, g):
     up_cache, gelu_cache, down_cache = cache
-    dhidden = linear_backward(ops, dout, down_cache, g.down)          # (B, T, 4C)
+    dhidden = linear_backward(ops, dout, down_cache, g.down)  # (B, T, 4C)
     dhidden = ops.gelu_backward(dhidden, gelu_cache)
     return linear_backward(ops, dhidden, up_cache, g.up)
 
@@ -102,7 +102,7 @@ def block_forward(ops, x, p, config, mask=None, drop=None, site=0, kv=None):
             h, norm_cache = norm_forward(place, x, norm, eps)
             h, f_cache = f(h)
             h, drop_cache = dropout_forward(ops, h, drop, site + part)
-            h += x                                                    # ours to overwrite; x is the caller's
+            h += x  # ours to overwrite; x is the caller's
             x = h
         else:
             h, f_cache = f(x)
@@ -120,14 +120,14 @@ def block_backward(ops, dx, cache, g):
         (1, g.ln2, g.mlp, feed_forward_backward, "mlp"),
     )
     for part, norm, params, f_backward, place in reversed(parts):
-        norm_cache, f_cache, drop_cache = caches.pop()                # freed as soon as it is used
+        norm_cache, f_cache, drop_cache = caches.pop()  # freed as soon as it is used
         norm_ops = ops.at(f"ln{part + 1}")
-        if norm_first:                                                # forward was: x + drop(f(norm(x)))
+        if norm_first:  # forward was: x + drop(f(norm(x)))
             dh = dropout_backward(ops, dx, drop_cache)
             dh = f_backward(ops.at(place), dh, f_cache, params)
             dh = norm_backward(norm_ops, dh, norm_cache, norm)
             dh += dx
-        else:                                                         # forward was: norm(x + drop(f(x)))
+        else:  # forward was: norm(x + drop(f(x)))
             dsum = norm_backward(norm_ops, dx, norm_cache, norm)
             dh = dropout_backward(ops, dsum, drop_cache)
             dh = f_backward(ops.at(place), dh, f_cache, params)

@@ -21,7 +21,6 @@ FORMAT = "scratchgpt training state 1"
 ARRAYS = ("weights", "m", "v")
 
 
-
 class State(NamedTuple):
     """What a state file says: its path, {"weights", "m", "v": flat array}, and the record (JSON values)."""
 
@@ -73,7 +72,7 @@ def load_state(path):
     file = TensorFile(path)
     if file.metadata.get("format") != FORMAT or set(file.entries) != set(ARRAYS) or "sha256" not in file.metadata:
         raise InputError(f"{path} is not a training state of scratchgpt ({FORMAT}); give a run's {STATE_FILE}")
-    arrays = {name: array for name, _, array in file.read()}          # ends with the check of the SHA-256
+    arrays = {name: array for name, _, array in file.read()}  # ends with the check of the SHA-256
     return State(path, arrays, json.loads(file.metadata["record"]))
 
 

@@ -56,8 +56,8 @@ def main(argv=None):
     except NonFiniteError as error:
         return complain(error, 1)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)                  # what is left in the buffer goes nowhere
-        return 141                                                    # 128 + SIGPIPE, as a shell reports it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer goes nowhere
+        return 141  # 128 + SIGPIPE, as a shell reports it
     except KeyboardInterrupt as interrupt:
         return complain(str(interrupt) or "interrupted", 128 + getattr(interrupt, "signum", 2))
     except MemoryError as error:

@@ -40,7 +40,7 @@ class Shards:
         self.model = model
         self.threads = threads if model.xp is np else 1
         self.pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
-        self.extra = []                                               # gradients of shards 1, 2, ...: (flat, views)
+        self.extra = []  # gradients of shards 1, 2, ...: (flat, views)
 
     def loss_and_grad(self, micro_batches, seed=None, step=0):
         """The mean loss over all targets of `micro_batches`, a list of batches as GPT.loss takes them; its gradient is
@@ -71,7 +71,7 @@ class Shards:
 
         def shard(part, g):
             loss = 0.0
-            with silence_float_warnings(self.model.xp):               # per thread; the caller looks at the results
+            with silence_float_warnings(self.model.xp):  # per thread; the caller looks at the results
                 for piece in split_rows(part.batch, -(-len(part.batch["input_ids"]) // self.rows_at_once(part.batch))):
                     first_row = part.first_row + piece.first_row
                     part_loss, cache = self.model.loss(piece.batch, denominator, key, first_row)

@@ -119,7 +119,7 @@ def automatic_choice():
 def gpu():
     """{"driver": an NVIDIA driver is loaded, "usable": CuPy sees a device, "state": in words}"""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")                               # CuPy's own advice on CUDA_PATH
+        warnings.simplefilter("ignore")  # CuPy's own advice on CUDA_PATH
         try:
             cupy = backend.get_module("cuda")
         except InputError as error:

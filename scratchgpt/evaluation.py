@@ -50,4 +50,4 @@ def evaluate(model, ids, n_bytes=None, threads=None, max_windows=None):
 
 
 def safe_exp(x):
-    return math.exp(x) if x < 700 else math.inf                       # math.exp raises above 709
+    return math.exp(x) if x < 700 else math.inf  # math.exp raises above 709

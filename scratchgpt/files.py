@@ -35,13 +35,13 @@ def write_atomically(path, writer):
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException as error:                                    # Ctrl-C leaves nothing behind either
+    except BaseException as error:  # Ctrl-C leaves nothing behind either
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:     # a full disk does not say whose file it cut
+        if isinstance(error, OSError) and error.filename is None:  # a full disk does not say whose file it cut
             error.filename = str(path)
         raise
     if os.name == "posix":
-        directory = os.open(path.parent, os.O_RDONLY)                 # the rename itself must reach the disk
+        directory = os.open(path.parent, os.O_RDONLY)  # the rename itself must reach the disk
         try:
             os.fsync(directory)
         finally:
@@ -81,7 +81,7 @@ def write_tensors(path, tensors, metadata):
         end += array.nbytes
     header["__metadata__"] = dict(sorted((metadata | {"sha256": digest.hexdigest()}).items()))
     text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)                                   # the data starts at a multiple of 8 bytes
+    text += b" " * (-len(text) % 8)  # the data starts at a multiple of 8 bytes
 
     def write(temporary):
         with open(temporary, "wb") as file:

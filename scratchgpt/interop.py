@@ -27,17 +27,17 @@ MAX_SIZE = 2**24  # no vocabulary, context, depth or width comes near; config.js
 class Layout:
     """How transformers stores one family of models."""
 
-    model_type: str                # config.json's model_type
-    architecture: str              # the transformers class that reads it
-    ours: dict                     # what our config must say to be of this family
-    table: tuple                   # (our name, their key, transposed); {i} is the layer
-    fields: dict                   # config.json key -> (our config's field, transformers' default)
+    model_type: str  # config.json's model_type
+    architecture: str  # the transformers class that reads it
+    ours: dict  # what our config must say to be of this family
+    table: tuple  # (our name, their key, transposed); {i} is the layer
+    fields: dict  # config.json key -> (our config's field, transformers' default)
     activation_key: str
-    activations: dict              # config.json's activation -> ours; the first of a kind is the one written
-    written: dict = field(default_factory=dict)   # config.json keys that are written and not read
+    activations: dict  # config.json's activation -> ours; the first of a kind is the one written
+    written: dict = field(default_factory=dict)  # config.json keys that are written and not read
     required: dict = field(default_factory=dict)  # config.json key -> the one value that our models compute
-    buffers: str = r"(?!)"         # keys that old versions stored beside the parameters, without the prefix
-    prefix: str = "transformer."   # a base model saved without its head has no prefix
+    buffers: str = r"(?!)"  # keys that old versions stored beside the parameters, without the prefix
+    prefix: str = "transformer."  # a base model saved without its head has no prefix
 
 
 BLOCK = (  # transformers' Conv1D keeps (in, out), so weights of linear maps are transposed
@@ -168,7 +168,7 @@ def config_json(model, layout, tokenizer=None):
         **{theirs: getattr(config, ours) for theirs, (ours, _) in layout.fields.items()},
         layout.activation_key: activation,
         "embd_pdrop": config.dropout,
-        "attn_pdrop": 0.0,                                            # our blocks drop nothing inside attention
+        "attn_pdrop": 0.0,  # our blocks drop nothing inside attention
         "bos_token_id": end_of_text,
         "eos_token_id": end_of_text,
         "initializer_range": 0.02,
@@ -294,11 +294,11 @@ def match_names(files, layout, config, directory):
             if not re.fullmatch(layout.buffers, name):
                 stored[name] = entry
     where = files[0].path if len(files) == 1 else directory / INDEX
-    if config.n_layer > len(stored):                                  # before building a table of that many layers
+    if config.n_layer > len(stored):  # before building a table of that many layers
         raise InputError(f"{where}: {CONFIG} says n_layer {config.n_layer}; there are only {len(stored)} tensors")
     rows = key_table(layout, config)
     names = {stripped(layout, theirs): (ours, transposed) for ours, theirs, transposed in rows}
-    if config.tied_head and "lm_head.weight" in stored:               # a duplicate: compared when it is read
+    if config.tied_head and "lm_head.weight" in stored:  # a duplicate: compared when it is read
         names["lm_head.weight"] = ("wte", False)
     missing = sorted(names.keys() - stored.keys())
     unexpected = sorted(stored.keys() - names.keys())

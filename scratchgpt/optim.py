@@ -30,7 +30,7 @@ class AdamW:
 
     def norm(self):
         """The gradient's global norm, 0-d."""
-        with silence_float_warnings(self.store.xp):                   # infinite is an answer; the caller looks
+        with silence_float_warnings(self.store.xp):  # infinite is an answer; the caller looks
             return self.ops.global_norm(self.store.grad)
 
     def step(self, lr, max_norm=None, norm=None):

@@ -48,7 +48,7 @@ class ParamStore:
             if init == ONES:
                 self[name][...] = 1
             elif init != ZEROS:
-                values = rng.standard_normal(shape, np.float32)       # float32 at any dtype: the same weights
+                values = rng.standard_normal(shape, np.float32)  # float32 at any dtype: the same weights
                 values *= init
                 self[name][...] = self.xp.asarray(values.astype(self.dtype))
         return self

@@ -24,7 +24,7 @@ def draw_loss(path, history, lines, title):
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     last = max(record["step"] for record in history) if history else 1
-    labels = []                                                       # (y, text, colour, weight)
+    labels = []  # (y, text, colour, weight)
     for name, value in lines.items():
         axes.plot([0, last], [value, value], color=GREY, lw=0.9, ls=(0, (5, 4)))
         labels.append((value, f"{value:.2f} {name}: {NAMES[name]}", GREY, "normal"))
@@ -62,7 +62,7 @@ def spread(values, gap):
 
     values=[1.0, 1.0, 5.0], gap=1.0 -> [0.5, 1.5, 5.0]
     """
-    groups = []                                                       # each is laid out side by side
+    groups = []  # each is laid out side by side
     for index in sorted(range(len(values)), key=values.__getitem__):
         groups.append([index])
         while len(groups) > 1 and start(groups[-1], values, gap) - end(groups[-2], values, gap) < gap:

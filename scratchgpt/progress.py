@@ -50,12 +50,12 @@ class Progress:
             self.last_line = time.monotonic()
             try:
                 print(f"step {record['step']}/{self.steps}  {said}", file=self.file, flush=True)
-            except BrokenPipeError:                                   # nobody reads any more: the training goes on
+            except BrokenPipeError:  # nobody reads any more: the training goes on
                 self.quiet = True
 
 
 def describe(record, val_loss=None):
-    """"loss 3.21  validation 3.40  45,100 tokens/s  MFU 61%  1:05 left"."""
+    """ "loss 3.21  validation 3.40  45,100 tokens/s  MFU 61%  1:05 left"."""
     said = [f"loss {record['loss']:.3f}"]
     if val_loss is not None:
         said.append(f"validation {val_loss:.3f}")
@@ -85,7 +85,7 @@ def print_table(title, rows, columns=("", ""), file=None):
         table.add_row(*row)
     console = Console(file=file or sys.stdout, highlight=False)
     console.width = console.measure(table, options=console.options.update(max_width=1000)).maximum  # never cropped
-    with console.capture() as printed:                                # rich would end the process on a closed pipe
+    with console.capture() as printed:  # rich would end the process on a closed pipe
         console.print(table)
     if title:
         print(title, file=console.file)

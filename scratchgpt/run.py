@@ -62,7 +62,7 @@ def start(config, force=False, quiet=False):
         refuse_other_run(config.directory)
     check_can_be_made(config.directory)
     get_module(config.device)
-    check_memory(model_config(config, config.vocab_size), config)     # before a tokenizer is trained
+    check_memory(model_config(config, config.vocab_size), config)  # before a tokenizer is trained
     train_text, val_text = split_text(load_text(config.data))
     if config.tokenizer:
         tokenizer = interop.load_tokenizer(config.tokenizer)

@@ -28,17 +28,17 @@ def generate(
 def _generate(model, ids, max_new_tokens, temperature, top_k, top_p, seed, use_cache, on_slide):
     rng = np.random.default_rng(seed)
     n_ctx = model.config.n_ctx
-    cache, start, seen = KVCache(model), 0, 0                         # the cache holds ids[start:seen]
+    cache, start, seen = KVCache(model), 0, 0  # the cache holds ids[start:seen]
     for _ in range(max_new_tokens):
         window = window_start(len(ids), n_ctx)
         if window != start:
             if start == 0 and on_slide is not None:
                 on_slide()
             start = seen = window
-            cache.length = 0                                          # positions moved: every key and value changes
+            cache.length = 0  # positions moved: every key and value changes
         if not use_cache:
             cache.length, seen = 0, start
-        logits = to_host(model.next_logits([ids[seen:]], cache))[0]   # (V,)
+        logits = to_host(model.next_logits([ids[seen:]], cache))[0]  # (V,)
         seen = len(ids)
         token = pick(logits, rng, temperature, top_k, top_p)
         ids.append(token)
@@ -66,7 +66,7 @@ def pick(logits, rng, temperature=1.0, top_k=None, top_p=None):
     probs /= probs.sum()
     if top_p is not None and top_p < 1:
         order = np.argsort(-probs, kind="stable")
-        before = np.cumsum(probs[order]) - probs[order]               # probability of everything more likely
+        before = np.cumsum(probs[order]) - probs[order]  # probability of everything more likely
         probs[order[before >= top_p]] = 0
         probs /= probs.sum()
     return int(min(np.searchsorted(np.cumsum(probs), rng.random(), side="right"), np.flatnonzero(probs)[-1]))

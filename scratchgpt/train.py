@@ -78,7 +78,7 @@ class TrainConfig:
         at_least = {"steps": 1, "batch_size": 1, "accumulate": 1, "warmup_steps": 0, "seed": 0, "checkpoint_every": 1,
                     "eval_every": 1, "log_every": 1, "min_lr": 0, "weight_decay": 0, "grad_clip": 0}  # fmt: skip
         for name, least in at_least.items():
-            if not least <= getattr(self, name) < math.inf:           # NaN fails too
+            if not least <= getattr(self, name) < math.inf:  # NaN fails too
                 raise InputError(f"{name} is {getattr(self, name)}; expected {least} or more")
         if not 0 < self.lr < math.inf:
             raise InputError(f"lr is {self.lr}; expected more than 0")
@@ -115,8 +115,8 @@ class Trainer:
         self.optimizer = AdamW(
             model.params, model.ops, config.beta1, config.beta2, weight_decay=config.weight_decay, threads=self.threads
         )
-        self.done = self.saved = 0                                    # updates made; the step of the last checkpoint
-        self.seconds = 0.0                                            # spent training, over all sittings
+        self.done = self.saved = 0  # updates made; the step of the last checkpoint
+        self.seconds = 0.0  # spent training, over all sittings
         self.history, self.lines, self.matmul_rate, self.stop_signal = [], None, None, None
         self.tokens_per_step = rows * model.config.n_ctx
         self.resumed, self.same_kernels = resume is not None, True
@@ -143,7 +143,7 @@ class Trainer:
         """
         config = self.config
         loss = self.shards.loss_and_grad(self.micro_batches(), config.seed, self.done)
-        norm = number(self.optimizer.norm())                          # waits for the device: no bad update is made
+        norm = number(self.optimizer.norm())  # waits for the device: no bad update is made
         if not math.isfinite(norm) or not math.isfinite(number(loss)):
             raise NonFiniteError(self._non_finite(number(loss), norm))
         self.optimizer.step(self.learning_rate(), config.grad_clip or None, norm)
@@ -185,10 +185,10 @@ class Trainer:
             if self.resumed:
                 kept = "".join(json.dumps(record) + "\n" for record in self.history)
                 write_text(self.out / METRICS_FILE, kept)
-                interop.save(self.model, self.out, self.tokenizer)    # a crash may have left the one before
+                interop.save(self.model, self.out, self.tokenizer)  # a crash may have left the one before
                 return
             for name in RUN_FILES:
-                (self.out / name).unlink(missing_ok=True)             # only with force, or nothing is there
+                (self.out / name).unlink(missing_ok=True)  # only with force, or nothing is there
         self.save()
 
     def _loop(self, progress):
@@ -299,7 +299,7 @@ class Trainer:
         with self._writing(self.out):
             self.out.mkdir(parents=True, exist_ok=True)
             if self.done == 0:
-                interop.save(self.model, self.out, self.tokenizer)    # the tokenizer must be there before a state is
+                interop.save(self.model, self.out, self.tokenizer)  # the tokenizer must be there before a state is
             save_state(self.out / STATE_FILE, self.model.params, self.optimizer, self.record())
             self.saved = self.done
             if self.done:
@@ -405,7 +405,7 @@ def matmul_flops_per_second(xp, threads, dtype="float32", n=768, seconds=0.1):
             start = time.perf_counter()
             product = a @ a
             if xp is not np:
-                to_host(product[0, 0])                                # waits for the device
+                to_host(product[0, 0])  # waits for the device
             best = min(best, time.perf_counter() - start)
     return 2 * n**3 / best
 

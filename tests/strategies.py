@@ -26,7 +26,7 @@ class OpCase:
         return f"{self.op}({', '.join(shown)})"
 
     def _repr_pretty_(self, printer, cycle):
-        printer.text(repr(self))                                      # Hypothesis too prints shapes, not floats
+        printer.text(repr(self))  # Hypothesis too prints shapes, not floats
 
     def forward(self, ops):
         function = getattr(ops, f"{self.op}_forward")
@@ -85,7 +85,7 @@ def linear(rng, rows, n_in, n_out, bias=True):
 
 def embedding(rng, B, T, V, P, C, start=0):
     ids = rng.integers(0, V, (B, T))
-    ids[0, 0] = ids[-1, -1] = V - 1                                   # at least one token twice, if there are two
+    ids[0, 0] = ids[-1, -1] = V - 1  # at least one token twice, if there are two
     return OpCase("embedding", {"wte": normal(rng, V, C), "wpe": normal(rng, P, C)}, {"ids": ids, "start": start})
 
 
@@ -215,7 +215,7 @@ def gelu_cases(draw):
 
 @st.composite
 def attention_cases(draw):
-    B, H = draw(st.permutations([1, 2, 3]))[:2]                       # small: keeps the numeric gradients quick
+    B, H = draw(st.permutations([1, 2, 3]))[:2]  # small: keeps the numeric gradients quick
     T, S, D = draw(st.permutations([1, 5, 7, 11]))[:3]
     bias = draw(st.sampled_from([None, (T, S), (1, H, T, S), (B, 1, 1, S), (H, 1, 1), (B, H, T, 1)]))
     mask = draw(st.sampled_from([None, "random", "row", "tail"]))

@@ -71,6 +71,6 @@ def test_the_variable_is_not_left_for_child_processes():
 def test_a_device_that_is_unknown_or_missing_says_what_to_do(monkeypatch):
     with pytest.raises(InputError, match="device 'tpu' is unknown; expected cpu or cuda"):
         backend.get_module("tpu")
-    monkeypatch.setitem(sys.modules, "cupy", None)                    # as if it were not installed
+    monkeypatch.setitem(sys.modules, "cupy", None)  # as if it were not installed
     with pytest.raises(InputError, match=r"pip install 'scratchgpt\[cuda12\]'"):
         backend.get_module("cuda")

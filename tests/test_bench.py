@@ -22,7 +22,7 @@ QUICK = Settings(threads=2, rounds=1)
 @pytest.fixture(autouse=True)
 def short_turns(monkeypatch):
     monkeypatch.setattr(contest, "PAUSE", 0)
-    monkeypatch.setattr(alternate, "__defaults__", (0,))              # one run is a turn
+    monkeypatch.setattr(alternate, "__defaults__", (0,))  # one run is a turn
 
 
 # ---- equal work
@@ -81,7 +81,7 @@ def test_needed_flops_count_the_keys_that_each_query_sees(length):
     C, L = CONFIG.n_embd, CONFIG.n_layer
     weights = L * 12 * C * C + L * (4 + 4 + 1) * C + CONFIG.vocab_size * C  # matrices, their biases, the head
     seen = sum(t + 1 for t in range(length))
-    attention = L * seen * 2 * 6 * C                                  # 6 products of 2 C FLOPs per query and key
+    attention = L * seen * 2 * 6 * C  # 6 products of 2 C FLOPs per query and key
     assert sections.needed_flops_per_token(CONFIG, length) * length == pytest.approx(6 * weights * length + attention)
 
 
@@ -107,7 +107,7 @@ def test_contenders_alternate_after_a_warm_up():
 
 
 def test_a_ratio_is_the_median_of_each_rounds_ratio():
-    a, b = [2.0, 30.0, 8.0], [1.0, 10.0, 2.0]                         # the second round was disturbed: both are slow
+    a, b = [2.0, 30.0, 8.0], [1.0, 10.0, 2.0]  # the second round was disturbed: both are slow
     assert median_ratio(a, b) == 3.0 != statistics.median(a) / statistics.median(b)
 
 
@@ -148,7 +148,7 @@ def test_memory_names_the_floor_and_its_goal_is_an_upper_bound():
     pytest.importorskip("torch")
     (row,) = sections.memory(QUICK, TINY)
     assert row.at_most and row.met == (row.ratio <= 0.8) and "m and v alone are 0.00 GB" in row.note
-    assert row.theirs > 0.1                                           # GB: PyTorch itself is larger
+    assert row.theirs > 0.1  # GB: PyTorch itself is larger
 
 
 @pytest.mark.peer

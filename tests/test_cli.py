@@ -331,9 +331,7 @@ def test_resume_after_ctrl_c_and_kill_ends_with_the_same_bits(tmp_path, text_fil
     assert process("train", "--resume", out, "--quiet").communicate() == ("", "")
     for name, array in load_state(out).arrays.items():
         assert array.tobytes() == expected[name].tobytes()
-    np.testing.assert_array_equal(
-        interop.load(out).params.data, interop.load(tmp_path / "whole").params.data
-    )
+    np.testing.assert_array_equal(interop.load(out).params.data, interop.load(tmp_path / "whole").params.data)
 
 
 def wait_for_step(out, step, running):

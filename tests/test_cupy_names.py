@@ -32,7 +32,7 @@ def is_array_module(node):
 
 
 def module_name(node):
-    """"add.at" for the expression xp.add.at, None for an expression that does not start at an array module."""
+    """ "add.at" for the expression xp.add.at, None for an expression that does not start at an array module."""
     if not isinstance(node, ast.Attribute):
         return None
     if is_array_module(node.value):
@@ -83,7 +83,7 @@ def accepts(name, function, n_positional, keywords):
     if isinstance(function, cupy.ufunc):
         return set(keywords) <= UFUNC_KEYWORDS and function.nin <= n_positional <= function.nargs
     if name.endswith(".at"):
-        return n_positional in (2, 3) and not keywords                # a compiled method without a signature
+        return n_positional in (2, 3) and not keywords  # a compiled method without a signature
     if isinstance(function, type):
         return True
     try:
@@ -105,7 +105,7 @@ def library():
 
 def test_every_name_taken_from_an_array_module_exists_in_cupy():
     names, calls = names_and_calls_in(library())
-    assert len(names) > 20                                            # the scan does find them
+    assert len(names) > 20  # the scan does find them
     assert [name for name in sorted(names) if find(name) is None] == []
     assert refused(calls) == []
 

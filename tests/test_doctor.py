@@ -95,7 +95,7 @@ def test_doctor_reports_what_is_in_force_without_importing_torch():
     assert report["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
     assert report["sgemm_gflops_1_thread"] > 0
     wanted, _ = backend.kernels_for(backend.cpu_info())
-    if wanted is not None:                                            # asked for, and given
+    if wanted is not None:  # asked for, and given
         assert report["blas"][0]["kernels"].upper() == wanted
 
 

@@ -239,7 +239,7 @@ def test_a_config_that_our_models_do_not_compute_is_refused_by_name(directory, v
                {"n_inner": 23}, {"tie_word_embeddings": False}]
 )  # fmt: skip
 def test_weights_that_do_not_fit_the_config_are_refused(directory, values):
-    rewrite_weights(directory, lambda tensors: None)                  # without our own record of the config
+    rewrite_weights(directory, lambda tensors: None)  # without our own record of the config
     change_config(directory, **values)
     assert "model.safetensors" in refusal(directory)
 
@@ -346,7 +346,7 @@ def test_a_header_that_lies_is_refused_before_anything_is_allocated(directory, l
     finally:
         tracemalloc.stop()
     assert "not a sound safetensors file" in message
-    assert peak < 5_000_000                                           # the lies claim up to 2^52 bytes
+    assert peak < 5_000_000  # the lies claim up to 2^52 bytes
 
 
 def test_a_header_length_beyond_the_file_is_refused(directory):
@@ -405,7 +405,7 @@ def test_weights_on_a_full_disk_keep_the_old_weights(directory):
     resource = pytest.importorskip("resource")
     before = (directory / "model.safetensors").read_bytes()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))           # the kernel refuses longer files, as a full disk
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))  # the kernel refuses longer files, as a full disk
     try:
         with pytest.raises(OSError, match=r"model\.safetensors"):
             interop.save(random_model(TINY), directory)

@@ -30,7 +30,7 @@ def models(draw, **fixed):
         "n_ctx": draw(st.integers(4, 9)),
         "n_layer": draw(st.integers(1, 3)),
         "n_head": n_head,
-        "n_embd": n_head * head_width,                                # 3 at least: of 2, layer norm leaves the signs
+        "n_embd": n_head * head_width,  # 3 at least: of 2, layer norm leaves the signs
         "n_inner": draw(st.sampled_from([None, 7])),
         "norm_first": draw(st.booleans()),
         "tied_head": draw(st.booleans()),
@@ -53,7 +53,7 @@ def draw_batch(model, seed, rows=4):
     rng = np.random.default_rng(seed)
     ids = rng.integers(0, model.config.vocab_size, (rows, model.config.n_ctx))
     labels = np.where(rng.random(ids.shape) < np.linspace(0, 0.7, rows)[:, None], IGNORED, ids)
-    labels[:, 1] = ids[:, 1]                                          # a target in every row
+    labels[:, 1] = ids[:, 1]  # a target in every row
     return {"input_ids": ids, "labels": labels}
 
 
@@ -89,9 +89,9 @@ def test_a_later_token_changes_no_earlier_logit(model, seed, data):
 def test_the_gradient_of_a_later_embedding_is_exactly_zero(model, seed, data):
     batch = draw_batch(model, seed)
     T, last = model.config.n_ctx, model.config.vocab_size - 1
-    t = data.draw(st.integers(1, T - 1))                              # positions before t have targets, the others none
+    t = data.draw(st.integers(1, T - 1))  # positions before t have targets, the others none
     batch["input_ids"][batch["input_ids"] == last] = 0
-    batch["input_ids"][:, t:] = last                                  # a token that occurs only where it cannot matter
+    batch["input_ids"][:, t:] = last  # a token that occurs only where it cannot matter
     batch["labels"] = np.repeat(np.where(np.arange(T) > t, IGNORED, 1)[None, :], 4, 0)
     loss_and_grad(model, batch)
     assert np.all(model.params.grad_of("wpe")[t:] == 0)
@@ -119,7 +119,7 @@ def test_padding_on_the_right_changes_nothing(model, seed, data):
     short = {name: array[:, :length] for name, array in batch.items()}
     real = np.arange(T)[None, :] < length
     padded = {
-        "input_ids": batch["input_ids"],                              # any ids will do as padding
+        "input_ids": batch["input_ids"],  # any ids will do as padding
         "labels": np.where(real, batch["labels"], IGNORED),
         "attention_mask": np.repeat(real, 4, 0).astype(int),
     }
@@ -131,7 +131,7 @@ def test_padding_on_the_right_changes_nothing(model, seed, data):
 def test_what_a_masked_token_is_does_not_matter(model, seed, data):
     batch = draw_batch(model, seed)
     T, V = model.config.n_ctx, model.config.vocab_size
-    start = data.draw(st.integers(1, T - 2))                          # padding on the left: positions 0 .. start - 1
+    start = data.draw(st.integers(1, T - 2))  # padding on the left: positions 0 .. start - 1
     real = np.repeat(np.arange(T)[None, :] >= start, 4, 0)
     batch["attention_mask"] = real.astype(int)
     batch["labels"] = np.where(np.arange(T) > start, batch["input_ids"], IGNORED)
@@ -146,15 +146,15 @@ def test_what_a_masked_token_is_does_not_matter(model, seed, data):
 @given(model=models(), seed=SEEDS, cut=st.integers(1, 2))
 def test_accumulation_equals_the_full_batch_and_a_mean_of_means_does_not(model, seed, cut):
     batch = draw_batch(model, seed)
-    batch["labels"][:cut, 2:] = IGNORED                               # the first part has one target a row ...
-    batch["labels"][cut:] = batch["input_ids"][cut:]                  # ... the second all of them
+    batch["labels"][:cut, 2:] = IGNORED  # the first part has one target a row ...
+    batch["labels"][cut:] = batch["input_ids"][cut:]  # ... the second all of them
     parts = [{name: array[rows] for name, array in batch.items()} for rows in (slice(cut), slice(cut, None))]
     whole = loss_and_grad(model, batch)
     loss = float(Shards(model, threads=1).loss_and_grad(parts))
     assert_same((loss, model.params.grad), whole)
     means = [loss_and_grad(model, part) for part in parts]
     mean_of_means = sum(mean[1] for mean in means) / 2
-    assert relative_error(mean_of_means, whole[1]) > 1e-6             # unequal numbers of targets: another gradient
+    assert relative_error(mean_of_means, whole[1]) > 1e-6  # unequal numbers of targets: another gradient
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -170,7 +170,7 @@ def test_any_number_of_threads_gives_the_gradient_of_the_whole_batch(threads, mo
 def test_dropout_drops_the_same_elements_however_a_batch_is_split(model, seed):
     batch = draw_batch(model, seed, rows=5)
     results = []
-    for threads, activation_bytes in ((1, 1 << 40), (3, 1 << 40), (2, 1)):   # the last: a row at a time
+    for threads, activation_bytes in ((1, 1 << 40), (3, 1 << 40), (2, 1)):  # the last: a row at a time
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(distributed, "ACTIVATION_BYTES", activation_bytes)
             loss = float(Shards(model, threads).loss_and_grad([batch], seed=7, step=11))
@@ -185,7 +185,7 @@ def test_backward_adds_to_the_gradient_and_scales_it(model, seed):
     batch = draw_batch(model, seed)
     _, once = loss_and_grad(model, batch)
     _, cache = model.loss(batch)
-    model.backward(cache, scale=-0.5)                                 # onto the gradient that is there
+    model.backward(cache, scale=-0.5)  # onto the gradient that is there
     assert relative_error(model.params.grad, 0.5 * once) <= ROUNDING
 
 
@@ -337,7 +337,7 @@ def test_fast_cpu_trains_like_the_reference_for_20_steps(dtype, norm_first):
     models = {name: GPT(config, seed=5, dtype=dtype, ops=table(name)) for name in ("fast_cpu", "reference")}
     losses = {name: train(model) for name, model in models.items()}
     eps = np.finfo(dtype).eps
-    assert losses["reference"][-1] < losses["reference"][0] - 0.1     # it did learn something
+    assert losses["reference"][-1] < losses["reference"][0] - 0.1  # it did learn something
     assert np.max(np.abs(losses["fast_cpu"] / losses["reference"] - 1)) < LOSS_BOUND * eps
     for name in start.params.names:
         fast, reference, before = (m.params[name] for m in (models["fast_cpu"], models["reference"], start))

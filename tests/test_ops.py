@@ -141,7 +141,7 @@ def test_what_an_op_returns_belongs_to_the_caller(ops, name):
     results = arrays_in((overwritten,))
     assert not any(np.shares_memory(a, b) for a in results for b in inputs)
     for array in results:
-        array[...] = np.nan                                           # the caller's own: backward must not read it
+        array[...] = np.nan  # the caller's own: backward must not read it
     gradients = case.backward(ops)(dout, cache)
     gradients = arrays_in(gradients if isinstance(gradients, tuple) else (gradients,))
     assert not any(np.shares_memory(a, b) for a in gradients for b in inputs)
@@ -218,7 +218,7 @@ def assert_fast_is_close(case, dtype):
     case = case.astype(dtype)
     truth = case.astype("float64").run(table("reference"), case.dout().astype("float64"))
     fast = case.run(table("fast_cpu"))
-    longest = max(a.size // a.shape[-1] for a in case.arrays.values())   # dweight sums over all rows
+    longest = max(a.size // a.shape[-1] for a in case.arrays.values())  # dweight sums over all rows
     for a, b in zip(arrays_in(truth), arrays_in(fast), strict=True):
         assert difference(a, b) < 8 * EPS[dtype] * math.sqrt(longest)
 
@@ -249,13 +249,13 @@ def test_a_bias_of_minus_infinity_hides_a_key(ops):
 
 
 def test_causal_attention_ignores_later_keys(ops):
-    case = attention(np.random.default_rng(0), 2, 3, 7, 2, 5)         # query t sees keys up to t + 4
+    case = attention(np.random.default_rng(0), 2, 3, 7, 2, 5)  # query t sees keys up to t + 4
     before, _ = ops.attention_forward(**case.arrays)
     case.arrays["k"][:, 6] = case.arrays["v"][:, 6] = 99.0
     after, cache = ops.attention_forward(**case.arrays)
     assert np.array_equal(before[:, :2], after[:, :2]) and not np.allclose(before[:, 2], after[:, 2])
     dout = case.dout()
-    dout[:, 2] = 0                                                    # only the last query sees key 6
+    dout[:, 2] = 0  # only the last query sees key 6
     _, dk, dv, _ = ops.attention_backward(dout, cache)
     assert not dk[:, 6].any() and not dv[:, 6].any()
 
@@ -303,7 +303,7 @@ def test_cross_entropy_takes_dloss_as_a_float(ops):
     _, cache = case.forward(ops)(**case.arrays)
     once, twice = ops.cross_entropy_backward(1.0, cache), ops.cross_entropy_backward(2.0, cache)
     for a, b in zip(once, twice):
-        assert a.dtype == "float32" and np.array_equal(2 * a, b)      # a factor 2 is exact
+        assert a.dtype == "float32" and np.array_equal(2 * a, b)  # a factor 2 is exact
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 21, 22])
@@ -312,7 +312,7 @@ def test_cross_entropy_is_the_same_in_any_chunks(monkeypatch, chunk):
     expected = case.run(reference)
     monkeypatch.setattr(reference, "HEAD_CHUNK", chunk)
     for a, b in zip(arrays_in(expected), arrays_in(case.run(reference)), strict=True):
-        assert difference(a, b) < 1e-14                           # dweight is summed chunk by chunk
+        assert difference(a, b) < 1e-14  # dweight is summed chunk by chunk
 
 
 def test_exact_gelu_is_x_times_the_normal_distribution_function(ops):
@@ -394,7 +394,7 @@ def test_bits_of_counter_hash_are_fair_and_independent():
     assert np.abs(correlations).max() < 5 / math.sqrt(n)
     pairs = np.bincount((draws >> 24)[:-1].astype(np.int64) * 256 + (draws >> 24)[1:], minlength=65536)
     expected = (n - 1) / 65536
-    chi_squared = ((pairs - expected) ** 2 / expected).sum()          # 65,535 degrees of freedom
+    chi_squared = ((pairs - expected) ** 2 / expected).sum()  # 65,535 degrees of freedom
     assert abs(chi_squared - 65535) < 5 * math.sqrt(2 * 65535)
 
 
@@ -465,7 +465,7 @@ def test_adamw_step_takes_any_size(ops, size):
     expected = param.copy()
     run_adamw(reference.adamw_step, expected, [grad])
     m, v = run_adamw(ops.adamw_step, param, [grad])
-    assert difference(param, expected) < 4 * EPS["float32"]       # the same few operations, perhaps reordered
+    assert difference(param, expected) < 4 * EPS["float32"]  # the same few operations, perhaps reordered
     assert difference(m, 0.1 * grad) < 4 * EPS["float32"]
     assert difference(v, 0.05 * grad * grad) < 4 * EPS["float32"]
 

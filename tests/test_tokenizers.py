@@ -24,7 +24,7 @@ FRAGMENTS = [
 ]  # fmt: skip
 texts = st.one_of(
     st.text(max_size=60),
-    st.text("ab", max_size=60),                                       # long runs, many ties
+    st.text("ab", max_size=60),  # long runs, many ties
     st.text("a b\n\t'sé", max_size=60),
     st.lists(st.sampled_from(FRAGMENTS), max_size=25).map("".join),
 )
@@ -85,7 +85,7 @@ def test_overlapping_pairs_count_as_often_as_they_can_be_merged():
 
 
 def test_end_of_word_symbol_tells_a_suffix_from_a_prefix():
-    text = "low " * 5 + "lower " * 2 + "newest " * 6 + "widest " * 3   # the example of Sennrich et al. 2016
+    text = "low " * 5 + "lower " * 2 + "newest " * 6 + "widest " * 3  # the example of Sennrich et al. 2016
     symbols = [step.symbol for step in algorithm1.algorithm1_words(text, vocab_size=16)]
     assert any(symbol.endswith("</w>") for symbol in symbols) and not any("</w>" in symbol[:-4] for symbol in symbols)
     with pytest.raises(InputError, match="end-of-word"):
@@ -93,7 +93,7 @@ def test_end_of_word_symbol_tells_a_suffix_from_a_prefix():
 
 
 def test_ties_go_to_the_lexicographically_greatest_pair_of_byte_strings():
-    step = next(algorithm1.algorithm1_bytes("ab zz yz", 300))         # each pair once
+    step = next(algorithm1.algorithm1_bytes("ab zz yz", 300))  # each pair once
     assert step.pair == (b"z", b"z") and learn_merges(word_counts("ab zz yz"), 1) == [(b"z", b"z")]
 
 
@@ -230,7 +230,7 @@ def test_streaming_memory_is_flat():
 def test_special_strings_in_plain_text_are_ordinary_unless_allowed(tokenizer):
     special = tokenizer.special_tokens["<|e|><|e|>"]
     assert special not in tokenizer.encode("<|e|><|e|>")
-    assert tokenizer.encode("<|e|><|e|>", "all") == [special]         # the longest match
+    assert tokenizer.encode("<|e|><|e|>", "all") == [special]  # the longest match
     assert tokenizer.encode("<|e|><|e|>", ["<|e|>"]) == [tokenizer.special_tokens["<|e|>"]] * 2
 
 

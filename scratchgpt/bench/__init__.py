@@ -1,10 +1,10 @@
 """`scratchgpt bench`: training, memory, sampling and tokenizing side by side with other libraries, in one run.
 
-    __init__.py   the command and how its results are printed
-    sections.py   what is compared with what
-    contest.py    processes that take turns
-    worker.py     what runs inside such a process
-    torch_gpt.py  the same GPT in PyTorch
+__init__.py   the command and how its results are printed
+sections.py   what is compared with what
+contest.py    processes that take turns
+worker.py     what runs inside such a process
+torch_gpt.py  the same GPT in PyTorch
 """
 
 import json
@@ -23,9 +23,7 @@ ROUNDS, QUICK_ROUNDS = 9, 3
 
 
 def add_arguments(parser):
-    parser.add_argument(
-        "sections", nargs="*", metavar="SECTION", help=f"any of {', '.join(SECTIONS)} (default: all)"
-    )
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"any of {', '.join(SECTIONS)} (default: all)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     parser.add_argument("--threads", type=int, metavar="N", help="of every contender (default: the cores there are)")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds instead of {ROUNDS}: rougher")
@@ -55,7 +53,7 @@ def main(args):
         except ContenderError as error:
             results[name], failed = [Row(name, None, note=str(error))], True
         if not args.json:
-            show_rows(results[name])                                  # at once: the next section takes minutes
+            show_rows(results[name])  # at once: the next section takes minutes
     report = {
         "machine": machine,
         "settings": {"threads": threads, "rounds": settings.rounds, "blas": args.blas},

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import scratchgpt
 
-PAUSE = 0.1        # seconds between turns: a finished product's BLAS and OpenMP threads spin for a while
-TURN = 0.6         # seconds a turn should last, at least one run
+PAUSE = 0.1  # seconds between turns: a finished product's BLAS and OpenMP threads spin for a while
+TURN = 0.6  # seconds a turn should last, at least one run
 UNTUNED = {"SCRATCHGPT_TUNE": "0"}  # the environment of PyTorch's contenders
 KERNELS = {"auto": {}, "haswell": {"OPENBLAS_CORETYPE": "Haswell"}}  # of ours
 

@@ -17,7 +17,7 @@ from scratchgpt.tokenizers import BPETokenizer
 from scratchgpt.tokenizers import bench as tokenizers_bench
 
 AVX512_KERNELS = {"SkylakeX", "Cooperlake", "SapphireRapids"}  # OpenBLAS's names
-SAME_LOSS = 1e-4   # relative: float32 rounding through a whole model stays an order below
+SAME_LOSS = 1e-4  # relative: float32 rounding through a whole model stays an order below
 NEW_TOKENS = 256
 PLAYS_FILE = Path(data.__file__).parent / data.EMBEDDED["plays"]
 PROMPT = list(range(1, 17))
@@ -48,8 +48,8 @@ SAMPLED_GPT2 = Shape("GPT-2 124M", GPT2.config)
 class Settings:
     threads: int
     rounds: int = 9
-    ours: dict | None = None          # environment variables of our contenders
-    gpt2_files: str | None = None     # a directory with GPT-2's vocabulary and merges
+    ours: dict | None = None  # environment variables of our contenders
+    gpt2_files: str | None = None  # a directory with GPT-2's vocabulary and merges
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Row:
     what: str
     ratio: float | None
     goal: float | None = None
-    at_most: bool = False             # the goal is an upper bound
+    at_most: bool = False  # the goal is an upper bound
     ours: float | None = None
     theirs: float | None = None
     unit: str = ""
@@ -144,6 +144,7 @@ def sgemm_on(threads, settings, shape, goal):
     n_rows = shape.rows * shape.length
     n_out = max(config.inner, config.vocab_size)
     with ExitStack() as stack:
+
         def start(job, **options):
             return stack.enter_context(Contender(job, settings.ours, **options, threads=threads))
 

@@ -66,7 +66,7 @@ class TorchGPT(nn.Module):
         x = F.embedding(ids[:, :-1], self.wte) + self.wpe[: ids.shape[1] - 1]
         for block in self.blocks:
             x = block(x)
-        logits = F.linear(self.ln_f(x), self.wte)                     # (B, T, V)
+        logits = F.linear(self.ln_f(x), self.wte)  # (B, T, V)
         return F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
 
 

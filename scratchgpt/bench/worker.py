@@ -72,7 +72,7 @@ def train_torch(config, rows, length, threads, compiled=False, try_threads=True)
         return loss.item()
 
     about = {"loss": step()}
-    if try_threads and not compiled:                                  # compiled code is generated for one thread count
+    if try_threads and not compiled:  # compiled code is generated for one thread count
         fastest_threads(step, threads)
     return step, about | {"threads": torch.get_num_threads()}
 
@@ -157,7 +157,7 @@ JOBS = {job.__name__: job for job in (train_ours, train_torch, sample_ours, samp
 
 def main():
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)                                                     # whatever a library prints is not an answer
+    os.dup2(2, 1)  # whatever a library prints is not an answer
 
     def answer(message):
         with contextlib.suppress(BrokenPipeError):

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-TOLERANCE = 1e-6    # far above both methods' own errors (1e-15 and 1e-10), far below any mistake in a formula
-NEGLIGIBLE = 1e-5   # a gradient that is nowhere larger than this is compared as if it were this large: where the true
-                    # gradient is 0, all that is left on both sides is rounding
+TOLERANCE = 1e-6  # far above both methods' own errors (1e-15 and 1e-10), far below any mistake in a formula
+NEGLIGIBLE = 1e-5  # a gradient that is nowhere larger than this is compared as if it were this large: where the true
+# gradient is 0, all that is left on both sides is rounding
 COMPLEX_STEP = 1e-30
 CENTRAL_STEP = 2e-3
 
@@ -123,6 +123,6 @@ def check_gradients(forward, backward, arrays, seed=0, method="complex_step", do
         dout = np.random.default_rng(seed).standard_normal(np.shape(out))
     given = backward(dout, cache)
     given = given if isinstance(given, tuple) else (given,)
-    given += (None,) * len(arrays)                                    # a gradient that was not returned is reported
+    given += (None,) * len(arrays)  # a gradient that was not returned is reported
     expected = numeric_gradients(forward, arrays, dout, method)
     return [compare_gradient(f"d{name}", gradient, expected[name]) for name, gradient in zip(arrays, given)]

@@ -12,8 +12,8 @@ import numpy as np
 from scratchgpt.errors import InputError
 
 EMBEDDED = {"plays": "shakespeare_plays.txt"}  # name -> file beside this one; a COPYING file there states the licence
-HELD_OUT = 0.1                                 # the share of a text's bytes, at its end, that is never trained on
-IGNORED = -100                                 # the label of a target that does not count (Hugging Face's convention)
+HELD_OUT = 0.1  # the share of a text's bytes, at its end, that is never trained on
+IGNORED = -100  # the label of a target that does not count (Hugging Face's convention)
 
 
 def load_text(source):
@@ -63,7 +63,7 @@ def split_text(text):
     line_end = content.rfind(b"\n", 0, cut)
     if line_end >= 0:
         cut = line_end + 1
-    while cut < len(content) and content[cut] & 0xC0 == 0x80:         # a continuation byte: inside a character
+    while cut < len(content) and content[cut] & 0xC0 == 0x80:  # a continuation byte: inside a character
         cut -= 1
     return content[:cut].decode("utf-8"), content[cut:].decode("utf-8")
 
@@ -101,9 +101,9 @@ class Batches:
                 "give more text or a smaller n_ctx"
             )
         self.ids, self.n_ctx, self.rows_per_step, self.seed = ids, n_ctx, rows_per_step, seed
-        self.n_offsets = min(n_ctx, len(ids) - n_ctx)                 # offsets at which at least one window fits
-        self.rows_per_epoch = (len(ids) - self.n_offsets) // n_ctx    # windows that fit at every such offset
-        self._starts = lru_cache(maxsize=2)(self._draw_starts)        # a batch touches one epoch, or two
+        self.n_offsets = min(n_ctx, len(ids) - n_ctx)  # offsets at which at least one window fits
+        self.rows_per_epoch = (len(ids) - self.n_offsets) // n_ctx  # windows that fit at every such offset
+        self._starts = lru_cache(maxsize=2)(self._draw_starts)  # a batch touches one epoch, or two
 
     def _draw_starts(self, epoch):
         rng = np.random.Generator(np.random.PCG64([self.seed, epoch]))
@@ -125,11 +125,11 @@ def sliding_windows(ids, n_ctx):
     """
     if len(ids) < 2:
         raise InputError(f"the text has {len(ids)} tokens; predicting one from another needs at least 2")
-    width = min(len(ids), n_ctx + 1)                                  # the model shifts inside: n_ctx inputs
+    width = min(len(ids), n_ctx + 1)  # the model shifts inside: n_ctx inputs
     last = len(ids) - width
     starts = np.append(np.arange(0, last, max(1, n_ctx // 2)), last)
-    places = starts[:, None] + np.arange(width)                       # (W, T): each token's place in the text
-    predicted_before = np.append(1, starts[:-1] + width)              # the first place that no earlier window predicts
+    places = starts[:, None] + np.arange(width)  # (W, T): each token's place in the text
+    predicted_before = np.append(1, starts[:-1] + width)  # the first place that no earlier window predicts
     labels = np.where(places >= predicted_before[:, None], ids[places], IGNORED)
     return ids[places], labels
 
@@ -142,11 +142,11 @@ def entropy_lines(ids, vocab_size):
     """
     ids = np.asarray(ids, np.int64)
     lines = {"uniform": math.log(vocab_size)}
-    context = np.zeros(len(ids), np.int64)                            # a number that stands for the tokens before
+    context = np.zeros(len(ids), np.int64)  # a number that stands for the tokens before
     for order, name in enumerate(("unigram", "bigram", "trigram")):
         if len(ids) <= order:
             break
-        if order:                                                     # renumbered, so that V**3 never overflows
+        if order:  # renumbered, so that V**3 never overflows
             pairs = context[:-1] * vocab_size + ids[order - 1 : -1]
             context = np.unique(pairs, return_inverse=True)[1]
         lines[name] = _entropy(context * vocab_size + ids[order:]) - _entropy(context)

@@ -23,17 +23,17 @@ class GPTConfig:
     """The shape of a GPT."""
 
     vocab_size: int = 50257
-    n_ctx: int = 1024                # positions: the longest context
+    n_ctx: int = 1024  # positions: the longest context
     n_layer: int = 12
     n_head: int = 12
-    n_embd: int = 768                # model width C
-    n_inner: int | None = None       # width inside the feed-forward; None: 4 n_embd
-    norm_first: bool = True          # True: pre-norm, as GPT-2; False: post-norm, as GPT-1
-    tied_head: bool = True           # the output head is the token embedding (Press & Wolf 2017)
-    activation: str = "gelu_tanh"    # "gelu_tanh", or "gelu" (exact)
+    n_embd: int = 768  # model width C
+    n_inner: int | None = None  # width inside the feed-forward; None: 4 n_embd
+    norm_first: bool = True  # True: pre-norm, as GPT-2; False: post-norm, as GPT-1
+    tied_head: bool = True  # the output head is the token embedding (Press & Wolf 2017)
+    activation: str = "gelu_tanh"  # "gelu_tanh", or "gelu" (exact)
     layer_norm_eps: float = 1e-5
-    dropout: float = 0.0             # on the embedding and on each residual branch
-    init: str = "he"                 # "he" (He et al. 2015) or "gpt2" (normal, 0.02)
+    dropout: float = 0.0  # on the embedding and on each residual branch
+    init: str = "he"  # "he" (He et al. 2015) or "gpt2" (normal, 0.02)
 
     def __post_init__(self):
         for name in ("vocab_size", "n_ctx", "n_layer", "n_head", "n_embd"):
@@ -177,7 +177,7 @@ class GPT:
         in the whole batch, so that a part of a batch draws the part of the masks.
         """
         ids, labels, mask = self.read_batch(batch)
-        targets = labels[:, 1:].reshape(-1)                           # (N,)
+        targets = labels[:, 1:].reshape(-1)  # (N,)
         n_targets = int((targets != IGNORED).sum())
         scale = 1 / max(1, n_targets if denominator is None else denominator)
         token_weights = np.where(targets == IGNORED, 0, scale).astype(self.params.dtype)
@@ -244,7 +244,7 @@ class GPT:
         embedding_cache, drop_cache = caches.pop()
         dx = blocks.dropout_backward(ops.at("embedding"), dx, drop_cache)
         dwte, dwpe = ops.at("embedding").embedding_backward(dx, embedding_cache)
-        g.wte += dwte                                                 # tied: the head's gradient is already there
+        g.wte += dwte  # tied: the head's gradient is already there
         g.wpe += dwpe
 
     def read_batch(self, batch):

@@ -12,12 +12,12 @@ import numpy as np
 
 from scratchgpt.ops import reference
 
-BLOCK = 1 << 18         # elements of an element-wise block: it stays in the cache, and threads seldom meet at the GIL
-SCORES = 1 << 18        # attention scores held at a time
-SMALL = 1 << 13         # elements below which a chain over blocks gains nothing
-QUERY_ROWS = 64         # queries to a block of attention: fewer skip more of the hidden half, more make better products
-KEPT_LOGITS = 1 << 23   # the head keeps its exponentials for backward up to this many, and computes them again beyond
-ADAMW_BLOCK = 1 << 18    # larger: here two threads gain more from fewer calls (which need the GIL) than from the cache
+BLOCK = 1 << 18  # elements of an element-wise block: it stays in the cache, and threads seldom meet at the GIL
+SCORES = 1 << 18  # attention scores held at a time
+SMALL = 1 << 13  # elements below which a chain over blocks gains nothing
+QUERY_ROWS = 64  # queries to a block of attention: fewer skip more of the hidden half, more make better products
+KEPT_LOGITS = 1 << 23  # the head keeps its exponentials for backward up to this many, and computes them again beyond
+ADAMW_BLOCK = 1 << 18  # larger: here two threads gain more from fewer calls (which need the GIL) than from the cache
 
 
 def row_blocks(n_rows, n_columns, block=BLOCK):
@@ -77,7 +77,7 @@ def embedding_backward(dout, cache):
 def layer_norm_forward(x, weight, bias, eps=1e-5):
     rows = as_rows(x)
     N, C = rows.shape
-    if N == 1:                                                        # sampling: the calls cost more than the numbers
+    if N == 1:  # sampling: the calls cost more than the numbers
         xhat = rows - np.add.reduce(rows, 1, keepdims=True) / C
         rstd = 1 / np.sqrt(np.vecdot(xhat, xhat)[:, None] / C + eps)
         xhat *= rstd
@@ -138,16 +138,16 @@ def gelu_forward(x, approximate="tanh"):
         np.multiply(d, b, out=t)
         t += a
         t *= z
-        np.tanh(t, out=t)                                             # t = tanh(a z + b z^3)
+        np.tanh(t, out=t)  # t = tanh(a z + b z^3)
         d *= 3 * b
-        d += a                                                        # d = du/dz
+        d += a  # d = du/dz
         np.multiply(t, t, out=y)
         np.subtract(1, y, out=y)
         d *= y
         d *= z
         t += 1
         d += t
-        d *= 0.5                                                      # (1 + t)/2 + z/2 (1 - t^2) du/dz
+        d *= 0.5  # (1 + t)/2 + z/2 (1 - t^2) du/dz
         t *= 0.5
         np.multiply(t, z, out=y)
     return out.reshape(x.shape), (slope.reshape(x.shape),)
@@ -169,8 +169,8 @@ def attention_forward(q, k, v, bias=None, mask=None, causal=True):
     may_be_empty = mask is not None or (causal and T > S)
     kept = []
     for batch, heads, rows, end in attention_blocks(B, T, S, H, causal):
-        qh, kh, vh = (by_head(a, batch, heads) for a in (q, k, v))    # (b, h, T or S, D), no copy
-        probs = np.matmul(qh[:, :, rows] * scale, kh[:, :, :end].swapaxes(2, 3))   # (b, h, t, s)
+        qh, kh, vh = (by_head(a, batch, heads) for a in (q, k, v))  # (b, h, T or S, D), no copy
+        probs = np.matmul(qh[:, :, rows] * scale, kh[:, :, :end].swapaxes(2, 3))  # (b, h, t, s)
         if causal and T > 1:
             hide_future(probs, rows, end, S - T)
         if mask is not None:
@@ -191,7 +191,7 @@ def attention_forward(q, k, v, bias=None, mask=None, causal=True):
 
 def attention_backward(dout, cache):
     q, k, v, kept, causal = cache
-    if not isinstance(kept, list):                                    # the reference made this cache
+    if not isinstance(kept, list):  # the reference made this cache
         return reference.attention_backward(dout, cache)
     B, T, H, D = q.shape
     S = k.shape[1]
@@ -199,8 +199,8 @@ def attention_backward(dout, cache):
     dq, dk, dv = (np.zeros(a.shape, q.dtype) for a in (q, k, v))
     for (batch, heads, rows, end), (probs, inverse) in zip(attention_blocks(B, T, S, H, causal), kept):
         qh, kh, vh, gh, dqh, dkh, dvh = (by_head(a, batch, heads) for a in (q, k, v, dout, dq, dk, dv))
-        g = gh[:, :, rows] * inverse                                  # (b, h, t, D)
-        dscores = g @ vh[:, :, :end].swapaxes(2, 3)                   # (b, h, t, s): dprobs / total
+        g = gh[:, :, rows] * inverse  # (b, h, t, D)
+        dscores = g @ vh[:, :, :end].swapaxes(2, 3)  # (b, h, t, s): dprobs / total
         projection = np.einsum("bhts,bhts->bht", dscores, probs)[..., None]
         projection *= inverse
         dscores -= projection
@@ -219,7 +219,7 @@ def by_head(x, batch, heads):
 def attention_blocks(B, T, S, H, causal):
     """(slice of batch rows, slice of heads, slice of queries, number of keys they may see), covering all once."""
     size = min(QUERY_ROWS, T)
-    group = max(1, SCORES // (size * S))                              # heads at a time, of one batch row or of several
+    group = max(1, SCORES // (size * S))  # heads at a time, of one batch row or of several
     rows = max(1, group // H)
     for b in range(0, B, rows):
         for h in range(0, H, group):
@@ -231,7 +231,7 @@ def attention_blocks(B, T, S, H, causal):
 
 def hide_future(scores, rows, end, offset):
     """-inf on the keys after each query's own: they all lie in the last columns of the block."""
-    first = max(0, rows.start + offset)                               # every query sees the keys before this one
+    first = max(0, rows.start + offset)  # every query sees the keys before this one
     keys, queries = np.arange(first, end), np.arange(rows.start, rows.stop) + offset
     future = np.where(keys[None, :] > queries[:, None], -math.inf, 0).astype(scores.dtype)
     scores[..., first:] += future
@@ -264,7 +264,7 @@ def cross_entropy_backward(dloss, cache):
     dx, dweight = None, np.empty(weight.shape, x.dtype)
     for columns in [slice(0, V)] if keep is not None else reference.row_chunks(V, N):
         if keep is not None:
-            dlogits = keep * factor                                   # (N, v): row_weights * softmax
+            dlogits = keep * factor  # (N, v): row_weights * softmax
         else:
             dlogits = x @ weight[columns].T
             for part in row_blocks(*dlogits.shape):

@@ -22,7 +22,7 @@ from scratchgpt.errors import InputError
 
 def linear_forward(x, weight, bias=None):
     """out = x W^T + b over the last axis. x (..., I), weight (O, I), bias (O,) or None -> out (..., O)."""
-    out = x @ weight.T                                                # (..., O)
+    out = x @ weight.T  # (..., O)
     if bias is not None:
         out += bias
     return out, (x, weight, bias is not None)
@@ -31,10 +31,10 @@ def linear_forward(x, weight, bias=None):
 def linear_backward(dout, cache):
     """Returns dx (..., I), dweight (O, I), dbias (O,) or None."""
     x, weight, has_bias = cache
-    rows = dout.reshape(-1, dout.shape[-1])                           # (N, O)
-    dx = dout @ weight                                                # (..., I)
-    dweight = rows.T @ x.reshape(-1, x.shape[-1])                     # (O, I): summed over the N rows
-    dbias = rows.sum(0) if has_bias else None                         # (O,): the bias was broadcast to every row
+    rows = dout.reshape(-1, dout.shape[-1])  # (N, O)
+    dx = dout @ weight  # (..., I)
+    dweight = rows.T @ x.reshape(-1, x.shape[-1])  # (O, I): summed over the N rows
+    dbias = rows.sum(0) if has_bias else None  # (O,): the bias was broadcast to every row
     return dx, dweight, dbias
 
 
@@ -48,28 +48,28 @@ def embedding_backward(dout, cache):
     """Returns dwte (V, C), dwpe (P, C): a row used several times receives the sum of its uses' gradients."""
     ids, wte_shape, wpe_shape, start = cache
     xp = array_module(dout)
-    dwte = xp.zeros(wte_shape, dout.dtype)                            # (V, C)
-    dwpe = xp.zeros(wpe_shape, dout.dtype)                            # (P, C)
-    xp.add.at(dwte, ids, dout)                                        # repeated ids add up; dwte[ids] += dout would not
-    dwpe[start : start + ids.shape[1]] = dout.sum(0)                  # (T, C): a position is used once per sequence
+    dwte = xp.zeros(wte_shape, dout.dtype)  # (V, C)
+    dwpe = xp.zeros(wpe_shape, dout.dtype)  # (P, C)
+    xp.add.at(dwte, ids, dout)  # repeated ids add up; dwte[ids] += dout would not
+    dwpe[start : start + ids.shape[1]] = dout.sum(0)  # (T, C): a position is used once per sequence
     return dwte, dwpe
 
 
 def layer_norm_forward(x, weight, bias, eps=1e-5):
     """out = (x - mean) / sqrt(var + eps) * weight + bias over the last axis (Ba et al. 2016, eq. 3-4)."""
     xp = array_module(x)
-    xhat = x - x.mean(-1, keepdims=True)                              # (..., C)
-    rstd = 1 / xp.sqrt((xhat * xhat).mean(-1, keepdims=True) + eps)   # (..., 1)
-    xhat *= rstd                                                      # ours: made two lines up
+    xhat = x - x.mean(-1, keepdims=True)  # (..., C)
+    rstd = 1 / xp.sqrt((xhat * xhat).mean(-1, keepdims=True) + eps)  # (..., 1)
+    xhat *= rstd  # ours: made two lines up
     return xhat * weight + bias, (xhat, rstd, weight)
 
 
 def layer_norm_backward(dout, cache):
     """Returns dx (..., C), dweight (C,), dbias (C,)."""
     xhat, rstd, weight = cache
-    rows = tuple(range(dout.ndim - 1))                                # every axis but C
-    dweight, dbias = (dout * xhat).sum(rows), dout.sum(rows)          # (C,), (C,)
-    dxhat = dout * weight                                             # (..., C)
+    rows = tuple(range(dout.ndim - 1))  # every axis but C
+    dweight, dbias = (dout * xhat).sum(rows), dout.sum(rows)  # (C,), (C,)
+    dxhat = dout * weight  # (..., C)
     # x reaches xhat three ways: directly, through the mean and through the variance
     dx = dxhat - dxhat.mean(-1, keepdims=True) - xhat * (dxhat * xhat).mean(-1, keepdims=True)
     dx *= rstd
@@ -112,18 +112,18 @@ def normal_cdf(x):
     continued fraction of the tail, phi(x) / (x + 1/(x + 2/(x + 3/(x + ...)))) (Abramowitz & Stegun 26.2.14).
     """
     xp = array_module(x)
-    size = xp.where(x.real < 0, -x, x)                                # |x|, but analytic: the complex step takes x + ih
+    size = xp.where(x.real < 0, -x, x)  # |x|, but analytic: the complex step takes x + ih
     central = size.real < 2
-    near, far = xp.where(central, size, 0), xp.where(central, 2, size)   # each formula sees only what it can do
+    near, far = xp.where(central, size, 0), xp.where(central, 2, size)  # each formula sees only what it can do
     density = xp.exp(-0.5 * size * size) * (1 / math.sqrt(2 * math.pi))
     series = term = near
-    for k in range(3, 48, 2):                                         # the last term: 2^47 / (3 * 5 * ... * 47) = 1e-16
+    for k in range(3, 48, 2):  # the last term: 2^47 / (3 * 5 * ... * 47) = 1e-16
         term = term * near * near / k
         series = series + term
     fraction = far
     for k in range(80, 0, -1):
         fraction = far + k / fraction
-    upper = xp.where(central, 0.5 - density * series, density / fraction)   # P(Z > |x|)
+    upper = xp.where(central, 0.5 - density * series, density / fraction)  # P(Z > |x|)
     return xp.where(x.real < 0, upper, 1 - upper)
 
 
@@ -137,19 +137,19 @@ def attention_forward(q, k, v, bias=None, mask=None, causal=True):
     """
     xp = array_module(q)
     scale = 1 / math.sqrt(q.shape[-1])
-    qh, kh, vh = (a.transpose(0, 2, 1, 3) for a in (q, k, v))         # (B, H, T, D), (B, H, S, D) twice
-    scores = qh @ kh.swapaxes(-1, -2) * scale                         # (B, H, T, S)
+    qh, kh, vh = (a.transpose(0, 2, 1, 3) for a in (q, k, v))  # (B, H, T, D), (B, H, S, D) twice
+    scores = qh @ kh.swapaxes(-1, -2) * scale  # (B, H, T, S)
     if bias is not None:
         scores = scores + bias
     visible = visible_keys(xp, q.shape[1], k.shape[1], mask, causal)
     if visible is not None:
         scores = xp.where(visible, scores, -math.inf)
-    largest = scores.real.max(-1, keepdims=True)                      # .real: the complex step passes through here
-    largest = xp.where(largest == -math.inf, 0, largest)              # all keys hidden: -inf - -inf would be NaN
-    probs = xp.exp(scores - largest)                                  # (B, H, T, S): hidden keys are exactly 0
+    largest = scores.real.max(-1, keepdims=True)  # .real: the complex step passes through here
+    largest = xp.where(largest == -math.inf, 0, largest)  # all keys hidden: -inf - -inf would be NaN
+    probs = xp.exp(scores - largest)  # (B, H, T, S): hidden keys are exactly 0
     total = probs.sum(-1, keepdims=True)
-    probs /= xp.where(total == 0, 1, total)                           # all keys hidden: 0 / 1
-    out = xp.ascontiguousarray((probs @ vh).transpose(0, 2, 1, 3))    # (B, T, H, D)
+    probs /= xp.where(total == 0, 1, total)  # all keys hidden: 0 / 1
+    out = xp.ascontiguousarray((probs @ vh).transpose(0, 2, 1, 3))  # (B, T, H, D)
     return out, (q, k, v, probs, None if bias is None else bias.shape)
 
 
@@ -159,13 +159,13 @@ def attention_backward(dout, cache):
     xp = array_module(dout)
     scale = 1 / math.sqrt(q.shape[-1])
     qh, kh, vh, dh = (a.transpose(0, 2, 1, 3) for a in (q, k, v, dout))
-    dv = probs.swapaxes(-1, -2) @ dh                                  # (B, H, S, D)
-    dprobs = dh @ vh.swapaxes(-1, -2)                                 # (B, H, T, S)
+    dv = probs.swapaxes(-1, -2) @ dh  # (B, H, S, D)
+    dprobs = dh @ vh.swapaxes(-1, -2)  # (B, H, T, S)
     # forward was: probs = softmax(scores), so: dscores = probs * (dprobs - sum_s dprobs * probs)
     dscores = probs * (dprobs - (dprobs * probs).sum(-1, keepdims=True))
     dbias = None if bias_shape is None else sum_to(dscores, bias_shape)
-    dq = dscores @ kh * scale                                         # (B, H, T, D)
-    dk = dscores.swapaxes(-1, -2) @ qh * scale                        # (B, H, S, D)
+    dq = dscores @ kh * scale  # (B, H, T, D)
+    dk = dscores.swapaxes(-1, -2) @ qh * scale  # (B, H, S, D)
     dq, dk, dv = (xp.ascontiguousarray(a.transpose(0, 2, 1, 3)) for a in (dq, dk, dv))
     return dq, dk, dv, dbias
 
@@ -174,9 +174,9 @@ def visible_keys(xp, T, S, mask, causal):
     """Which keys a query may see: bool, broadcastable to (B, H, T, S), or None when all are visible."""
     visible = None
     if causal and T > 1:
-        visible = xp.arange(S)[None, :] <= xp.arange(T)[:, None] + (S - T)   # (T, S)
+        visible = xp.arange(S)[None, :] <= xp.arange(T)[:, None] + (S - T)  # (T, S)
     if mask is not None:
-        keys = mask[:, None, None, :]                                 # (B, 1, 1, S)
+        keys = mask[:, None, None, :]  # (B, 1, 1, S)
         visible = keys if visible is None else visible & keys
     return visible
 
@@ -217,7 +217,7 @@ def counter_hash(xp, key, start, n):
     NumPy and CuPy alike. The two round keys come from key and from the counters' bits above the 32nd.
     """
     block, first = divmod(start, 1 << 32)
-    left = (1 << 32) - first                                          # counters until the bits above the 32nd change
+    left = (1 << 32) - first  # counters until the bits above the 32nd change
     if n > left:
         halves = counter_hash(xp, key, start, left), counter_hash(xp, key, start + left, n - left)
         return xp.concatenate(halves)
@@ -253,11 +253,11 @@ def cross_entropy_forward(x, weight, targets, token_weights):
     anything, -100 by custom), 1/n on n rows gives their mean. Returns the loss, 0-d.
     """
     xp = array_module(x)
-    targets = xp.where(token_weights == 0, 0, targets)                # (N,): an ignored target may be out of range
-    log_total = xp.empty(len(x), x.dtype)                             # (N,)
-    picked = xp.empty(len(x), x.dtype)                                # (N,): the target's logit
+    targets = xp.where(token_weights == 0, 0, targets)  # (N,): an ignored target may be out of range
+    log_total = xp.empty(len(x), x.dtype)  # (N,)
+    picked = xp.empty(len(x), x.dtype)  # (N,): the target's logit
     for rows in row_chunks(len(x), len(weight)):
-        logits = x[rows] @ weight.T                                   # (n, V)
+        logits = x[rows] @ weight.T  # (n, V)
         largest = logits.real.max(-1, keepdims=True)
         log_total[rows] = xp.log(xp.exp(logits - largest).sum(-1)) + largest[:, 0]
         picked[rows] = xp.take_along_axis(logits, targets[rows][:, None], 1)[:, 0]
@@ -272,11 +272,11 @@ def cross_entropy_backward(dloss, cache):
     dx, dweight = xp.empty_like(x), xp.zeros_like(weight)
     for rows in row_chunks(len(x), len(weight)):
         # forward was: loss = sum w (log sum exp z - z_target), so: dz = w (softmax(z) - onehot(target))
-        dlogits = xp.exp(x[rows] @ weight.T - log_total[rows][:, None])   # (n, V): softmax
+        dlogits = xp.exp(x[rows] @ weight.T - log_total[rows][:, None])  # (n, V): softmax
         dlogits[xp.arange(len(dlogits)), targets[rows]] -= 1
         dlogits *= (dloss * token_weights[rows])[:, None]
-        dx[rows] = dlogits @ weight                                   # (n, C)
-        dweight += dlogits.T @ x[rows]                                # (V, C)
+        dx[rows] = dlogits @ weight  # (n, C)
+        dweight += dlogits.T @ x[rows]  # (V, C)
     return dx, dweight
 
 
@@ -306,5 +306,5 @@ def adamw_step(param, grad, m, v, t, lr, beta1, beta2, eps, weight_decay, grad_s
     v += (1 - beta2) * grad * grad
     mhat = m / (1 - beta1**t)
     vhat = v / (1 - beta2**t)
-    param *= 1 - lr * weight_decay                                    # decoupled: the decay never enters m and v
+    param *= 1 - lr * weight_decay  # decoupled: the decay never enters m and v
     param -= lr * mhat / (xp.sqrt(vhat) + eps)

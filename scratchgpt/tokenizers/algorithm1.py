@@ -40,7 +40,7 @@ def count_pairs(texts, weights):
     for text, weight in zip(texts, weights, strict=True):
         previous = None
         for pair in pairwise(text):
-            if pair == previous:                                      # the middle A of AAA is already taken
+            if pair == previous:  # the middle A of AAA is already taken
                 previous = None
                 continue
             counts[pair] += weight
@@ -67,7 +67,7 @@ def merge_steps(texts, weights, vocab):
     texts: tuples of symbols (str or bytes); weights: how often each text occurs.
     """
     while counts := count_pairs(texts, weights):
-        pair = max(counts, key=lambda pair: (counts[pair], pair))     # most frequent, then greatest
+        pair = max(counts, key=lambda pair: (counts[pair], pair))  # most frequent, then greatest
         symbol = pair[0] + pair[1]
         texts = [merge_pair(text, pair) if pair[0] in text else text for text in texts]
         vocab.add(symbol)

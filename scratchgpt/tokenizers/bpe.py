@@ -128,7 +128,7 @@ class BPETokenizer:
         return self._encode_stream(read_text(path), self._allowed(allowed_special))
 
     def _encode_stream(self, chunks, specials):
-        cache = Cache(self._encoder, STREAM_CACHE)                    # its own, small and then gone
+        cache = Cache(self._encoder, STREAM_CACHE)  # its own, small and then gone
         for block in specials.blocks(chunks):
             yield self._encode(block, specials, cache)
 

@@ -72,7 +72,7 @@ class Encoder:
             i, found = item & place_mask, item >> place_bits
             j = after[i] if ids[i] >= 0 else n
             if j == n or rank(ids[i] << ID_BITS | ids[j]) != found:
-                continue                                              # one of the two has been merged since
+                continue  # one of the two has been merged since
             ids[i], ids[j] = found & ID_MASK, -1
             after[i] = j = after[j]
             if j < n:

@@ -38,7 +38,7 @@ class WordCounter:
         self.pieces, self.words = Counter(), Counter()
 
     def add(self, text):
-        for block in CUT.blocks([text]):                              # a block's strings stay in the CPU's cache
+        for block in CUT.blocks([text]):  # a block's strings stay in the CPU's cache
             first, *middle = pieces(block)
             if middle:
                 self.words.update(pretokens(middle.pop()))
@@ -100,7 +100,7 @@ class _Trainer:
     def __init__(self, word_counts):
         self.tokens = [bytes([byte]) for byte in range(256)]
         words = [word.encode("utf-8") for word in word_counts]
-        self.words = [word.decode("latin-1") for word in words]       # one character per byte
+        self.words = [word.decode("latin-1") for word in words]  # one character per byte
         self.counts = list(word_counts.values())
         self.holders, self.pair_counts = {}, {}
         self._find_pairs(words)
@@ -110,9 +110,9 @@ class _Trainer:
         """Fills holders and pair_counts with all pairs of bytes, by one sort."""
         symbols = np.frombuffer(b"".join(words), np.uint8).astype(np.uint16)
         owners = np.repeat(np.arange(len(words)), [len(word) for word in words])
-        inside = owners[:-1] == owners[1:]                            # no pair crosses from one word to the next
+        inside = owners[:-1] == owners[1:]  # no pair crosses from one word to the next
         pairs, owners = (symbols[:-1] << 8 | symbols[1:])[inside], owners[:-1][inside]
-        order = np.argsort(pairs, kind="stable")                      # a radix sort, since they are uint16
+        order = np.argsort(pairs, kind="stable")  # a radix sort, since they are uint16
         pairs, owners = pairs[order], owners[order]
         starts = np.flatnonzero(np.diff(pairs, prepend=-1))
         codes = pairs[starts].tolist()
@@ -122,7 +122,7 @@ class _Trainer:
         for code, total, (start, end) in zip(codes, totals, pairwise([*starts.tolist(), len(owners)]), strict=True):
             pair = chr(code >> 8) + chr(code & 255)
             held = self.holders[pair] = list(dict.fromkeys(owners[start:end]))
-            if pair[0] == pair[1]:                                    # AAA holds AA once, as str.count counts
+            if pair[0] == pair[1]:  # AAA holds AA once, as str.count counts
                 total = sum(self.words[i].count(pair) * self.counts[i] for i in held)
             self.pair_counts[pair] = total
 
@@ -138,8 +138,8 @@ class _Trainer:
     def _merge(self, pair, symbol):
         """Replaces the pair in every word that holds it and corrects the counts of the pairs around it."""
         words, pair_counts = self.words, self.pair_counts
-        lefts, rights = defaultdict(list), defaultdict(list)          # neighbour -> words
-        made = defaultdict(list)                                      # new pair -> words with several of the old
+        lefts, rights = defaultdict(list), defaultdict(list)  # neighbour -> words
+        made = defaultdict(list)  # new pair -> words with several of the old
         for i in self.holders.pop(pair):
             parts = words[i].split(pair)
             if len(parts) == 2:
@@ -149,7 +149,7 @@ class _Trainer:
                     lefts[before[-1]].append(i)
                 if after:
                     rights[after[0]].append(i)
-            elif len(parts) > 2:                                      # else an earlier merge took the pair
+            elif len(parts) > 2:  # else an earlier merge took the pair
                 self._merge_repeated(i, parts, pair, symbol, made)
         first, second = pair
         # A run of n equal symbols held n // 2 pairs; with its end merged away (n - 1) // 2: no loss if n is odd.
@@ -183,7 +183,7 @@ class _Trainer:
         first, second = pair
         count, pair_counts = self.counts[i], self.pair_counts
         self.words[i] = symbol.join(parts)
-        run = 0                                                       # symbols in a row: n of them hold n // 2 pairs
+        run = 0  # symbols in a row: n of them hold n // 2 pairs
         for before, after in pairwise(parts):
             run += 1
             if before:
@@ -191,7 +191,7 @@ class _Trainer:
                 if before[-1] != first or _run_before(before, first) % 2 == 0:
                     pair_counts[before[-1] + first] -= count
             elif run > 1:
-                pair_counts[second + first] -= count                  # ABAB: the pair BA in the middle
+                pair_counts[second + first] -= count  # ABAB: the pair BA in the middle
                 if run % 2 == 0:
                     made[symbol + symbol].append(i)
             if after:
@@ -216,10 +216,10 @@ class _PairQueue:
 
     def __init__(self, tokens, pair_counts):
         self.tokens, self.pair_counts = tokens, pair_counts
-        self.buckets = _Buckets()                                     # count -> pairs, in any order
+        self.buckets = _Buckets()  # count -> pairs, in any order
         for pair, count in pair_counts.items():
             self.buckets[count].append(pair)
-        self.level, self.open = 0, []                                 # the highest bucket, sorted by the pairs' bytes
+        self.level, self.open = 0, []  # the highest bucket, sorted by the pairs' bytes
 
     def pop(self):
         """The next pair to merge; None when no pair is left."""
@@ -240,7 +240,7 @@ class _PairQueue:
 
     def _fill(self):
         """Moves the pairs of the present level into `open`."""
-        heapq.heappop(self.buckets.levels)                            # the present level is the highest
+        heapq.heappop(self.buckets.levels)  # the present level is the highest
         tokens, opened = self.tokens, []
         for pair in self.buckets.pop(self.level):
             count = self.pair_counts[pair]
@@ -249,7 +249,7 @@ class _PairQueue:
             elif count:
                 self.buckets[count].append(pair)
         if self.open:
-            for item in opened:                                       # few: pairs made at this very level
+            for item in opened:  # few: pairs made at this very level
                 insort(self.open, item)
         else:
             self.open = sorted(opened)
@@ -282,7 +282,7 @@ def count_files(paths, special_tokens, processes=1):
         waiting = deque()
         for block in _file_blocks(paths, specials, PROCESS_BLOCK):
             waiting.append(pool.submit(_count_block, block, list(special_tokens)))
-            if len(waiting) > 2 * processes:                          # a few blocks per process: memory stays flat
+            if len(waiting) > 2 * processes:  # a few blocks per process: memory stays flat
                 total.update(waiting.popleft().result())
         for future in waiting:
             total.update(future.result())

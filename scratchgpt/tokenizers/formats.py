@@ -24,7 +24,7 @@ def to_characters(token):
 
 
 def to_bytes(written):
-    """"\u0120the" -> b" the"; None when a character stands for no byte."""
+    """ "\u0120the" -> b" the"; None when a character stands for no byte."""
     try:
         return bytes(map(BYTE.__getitem__, written))
     except KeyError:
@@ -119,7 +119,7 @@ def _ids(table, path):
 
 
 def _merge(merge, where):
-    """"\u0120 t" or ["\u0120", "t"] -> (b" ", b"t")."""
+    """ "\u0120 t" or ["\u0120", "t"] -> (b" ", b"t")."""
     parts = merge.split(" ") if isinstance(merge, str) else merge
     if not isinstance(parts, list) or len(parts) != 2 or not all(isinstance(part, str) and part for part in parts):
         raise InputError(f"{where}: expected two tokens with a space between, got {merge!r:.80}")

@@ -42,7 +42,7 @@ def pieces(text):
     inside = [space for space in WHITE_SPACE if space in text and (space + " " in text or space + "\n" in text)]
     for start in " \n":
         text = text.replace(start, mark + start)
-    for space in inside:                                              # unmark the inside of runs: they must stay whole
+    for space in inside:  # unmark the inside of runs: they must stay whole
         text = text.replace(space + mark, space)
     return text.split(mark)
 
@@ -83,7 +83,7 @@ class Specials:
         return self._cut_before_space(text) or self._cut_between_pretokens(text)
 
     def _cut_before_space(self, text):
-        margin = max(map(len, self.spaced), default=0)                # a special token may go on past the end
+        margin = max(map(len, self.spaced), default=0)  # a special token may go on past the end
         cut = len(text) - margin + 1
         while cut > 0:
             cut = max(text.rfind(" ", 1, cut), text.rfind("\n", 1, cut))
@@ -109,7 +109,7 @@ class Specials:
         for found in _any_text.finditer(text, start, end):
             if found.end() > limit:
                 break
-            if found[0][-1] not in WHITE_SPACE:                       # a run of white space at an end stays whole
+            if found[0][-1] not in WHITE_SPACE:  # a run of white space at an end stays whole
                 cut = found.end()
         return cut
 
@@ -130,7 +130,7 @@ class Specials:
                     yield held[:cut]
                     held, wanted = held[cut:], size
                 else:
-                    wanted = 2 * len(block)                           # one long pre-token: look again later
+                    wanted = 2 * len(block)  # one long pre-token: look again later
         if held:
             yield held
 
@@ -149,7 +149,7 @@ def read_text(path):
                 nul = data.find(b"\0")
                 if nul >= 0:
                     raise InputError(f"{path} is not a text file: byte {offset + nul} is NUL; expected UTF-8 text")
-                held = len(decoder.getstate()[0])                     # bytes of a character begun in the last chunk
+                held = len(decoder.getstate()[0])  # bytes of a character begun in the last chunk
                 text = decoder.decode(data, final=not data)
                 if text:
                     yield text

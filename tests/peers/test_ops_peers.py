@@ -46,7 +46,7 @@ def torch_attention(q, k, v, bias=None, mask=None, causal=True):
     added = torch.zeros(q.shape[0], q.shape[2], T, S, dtype=q.dtype)
     if bias is not None:
         added = added + bias
-    empty = ~visible.any(-1, keepdim=True)                            # (B, 1, T, 1)
+    empty = ~visible.any(-1, keepdim=True)  # (B, 1, T, 1)
     added = added.masked_fill(~visible & ~empty, -torch.inf)
     heads = (a.transpose(1, 2) for a in (q, k, v))
     out = F.scaled_dot_product_attention(*heads, attn_mask=added)

@@ -60,7 +60,7 @@ def tiktoken_gpt2(gpt2):
 
 def test_gpt2_files_give_50257_ids_as_in_the_files(gpt2):
     assert gpt2.vocab_size == 50257 and gpt2.special_tokens == {"<|endoftext|>": 50256}
-    assert gpt2.encode("Hello world") == [15496, 995]                 # as OpenAI's encoder.py gives
+    assert gpt2.encode("Hello world") == [15496, 995]  # as OpenAI's encoder.py gives
 
 
 @settings(max_examples=500)

@@ -21,7 +21,7 @@ transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.peer
 
 V, P, C, L, H = 61, 13, 30, 3, 5  # vocabulary, positions, width, layers, heads: no two alike
-SAME = 1e-9        # float64 rounds at 1e-16; three layers of sums over tens of terms stay below 1e-13
+SAME = 1e-9  # float64 rounds at 1e-16; three layers of sums over tens of terms stay below 1e-13
 CHECKPOINT = 1e-4  # float32 rounds at 6e-8; logits of order 1 to 10 after three layers stay below 1e-5
 
 FAMILIES = {
@@ -144,7 +144,7 @@ def test_our_loss_is_the_one_transformers_reports(peer_and_directory):
     batch = make_batch("right padding")
     theirs = peer(**{name: torch.tensor(array) for name, array in batch.items()}).loss.item()
     ours = float(interop.load(directory).loss(batch)[0])
-    assert abs(ours - theirs) < 1e-6 * theirs                         # theirs is computed in float32
+    assert abs(ours - theirs) < 1e-6 * theirs  # theirs is computed in float32
 
 
 @pytest.mark.parametrize("ops", TABLES)
@@ -168,7 +168,7 @@ def test_ten_training_steps_equal_torch_adamw(family, ops, tmp_path):
         for group in theirs.param_groups:
             group["lr"] = lr
         peer_loss(peer, batch)[0].backward()
-        max_norm = (1.0, 1e6)[step % 2]                               # the norm lies between: clipped, not
+        max_norm = (1.0, 1e6)[step % 2]  # the norm lies between: clipped, not
         norm = torch.nn.utils.clip_grad_norm_(parameters, max_norm).item()
         theirs.step()
         model.params.grad.fill(0)
@@ -253,7 +253,7 @@ def test_sharded_checkpoints_load(tmp_path):
 @pytest.mark.parametrize("family", ["gpt2", "openai-gpt"])
 def test_a_base_model_without_its_head_loads(family, tmp_path):
     peer = make_peer(family, torch.float32)
-    peer.transformer.save_pretrained(tmp_path)                        # its keys lack "transformer."
+    peer.transformer.save_pretrained(tmp_path)  # its keys lack "transformer."
     ids = make_batch("plain")["input_ids"]
     logits = peer(torch.tensor(ids)).logits.detach().numpy()
     assert np.max(np.abs(interop.load(tmp_path).logits({"input_ids": ids}) - logits)) < 10 * CHECKPOINT
