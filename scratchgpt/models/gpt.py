@@ -266,9 +266,9 @@ class GPT:
 
     def activation_bytes(self, T):
         """About what one row of T tokens keeps between forward and backward on the CPU: per token and layer two norms
-        (input and output), q, k, v, the heads' output, the feed-forward twice, and the visible half of attention."""
+        (input and output), q, k, v, the heads' output, the feed-forward twice, and attention's probabilities."""
         config = self.config
-        floats = 8 * config.n_embd + 2 * config.inner + config.n_head * (T + 64) // 2
+        floats = 8 * config.n_embd + 2 * config.inner + config.n_head * min(T, 256) // 2
         return config.n_layer * T * floats * self.params.dtype.itemsize
 
     def check_length(self, length):

@@ -15,6 +15,7 @@ from scratchgpt.ops import reference
 BLOCK = 1 << 18  # elements of an element-wise block: it stays in the cache, and threads seldom meet at the GIL
 SCORES = 1 << 18  # attention scores held at a time
 SMALL = 1 << 13  # elements below which a chain over blocks gains nothing
+KEPT_QUERIES = 256  # attention keeps its exponentials for backward up to this T, and computes them again beyond
 QUERY_ROWS = 64  # queries to a block of attention: fewer skip more of the hidden half, more make better products
 KEPT_LOGITS = 1 << 23  # the head keeps its exponentials for backward up to this many, and computes them again beyond
 ADAMW_BLOCK = 1 << 18  # larger: here two threads gain more from fewer calls (which need the GIL) than from the cache
@@ -159,22 +160,18 @@ def gelu_backward(dout, cache):
 
 def attention_forward(q, k, v, bias=None, mask=None, causal=True):
     """Blocks of queries by groups of heads, each against the keys its causal mask shows. The cache keeps the
-    exponentials as they are, not yet divided by their sum: backward divides dout instead, which is D wide and not S."""
+    exponentials as they are, not yet divided by their sum: backward divides dout instead, which is D wide and not S.
+    Beyond KEPT_QUERIES it keeps each query's largest score alone and computes the exponentials again (Dao et al. 2022,
+    section 3.1), so that memory grows with T and not with T^2."""
     if bias is not None:
         return reference.attention_forward(q, k, v, bias, mask, causal)
     B, T, H, D = q.shape
     S = k.shape[1]
     out = np.empty((B, T, H, D), q.dtype)
-    scale = 1 / math.sqrt(D)
     may_be_empty = mask is not None or (causal and T > S)
     kept = []
-    for batch, heads, rows, end in attention_blocks(B, T, S, H, causal):
-        qh, kh, vh = (by_head(a, batch, heads) for a in (q, k, v))  # (b, h, T or S, D), no copy
-        probs = np.matmul(qh[:, :, rows] * scale, kh[:, :, :end].swapaxes(2, 3))  # (b, h, t, s)
-        if causal and T > 1:
-            hide_future(probs, rows, end, S - T)
-        if mask is not None:
-            probs += np.where(mask[batch, None, None, :end], 0, -math.inf).astype(q.dtype)
+    for block in attention_blocks(B, T, S, H, causal):
+        probs = block_scores(q, k, mask, causal, block)  # (b, h, t, s)
         largest = np.maximum.reduce(probs, 3, keepdims=True, initial=-math.inf)
         if may_be_empty:
             largest[largest == -math.inf] = 0
@@ -184,20 +181,27 @@ def attention_forward(q, k, v, bias=None, mask=None, causal=True):
         if may_be_empty:
             total[total == 0] = 1
         inverse = 1 / total
-        np.multiply(probs @ vh[:, :, :end], inverse, out=by_head(out, batch, heads)[:, :, rows])
-        kept.append((probs, inverse))
-    return out, (q, k, v, kept, causal)
+        batch, heads, rows, end = block
+        vh, oh = by_head(v, batch, heads), by_head(out, batch, heads)
+        np.multiply(probs @ vh[:, :, :end], inverse, out=oh[:, :, rows])
+        kept.append((probs if T <= KEPT_QUERIES else None, largest, inverse))
+    return out, (q, k, v, kept, mask, causal)
 
 
 def attention_backward(dout, cache):
-    q, k, v, kept, causal = cache
-    if not isinstance(kept, list):  # the reference made this cache
+    if len(cache) == 5:  # the reference made this cache
         return reference.attention_backward(dout, cache)
+    q, k, v, kept, mask, causal = cache
     B, T, H, D = q.shape
     S = k.shape[1]
     scale = 1 / math.sqrt(D)
     dq, dk, dv = (np.zeros(a.shape, q.dtype) for a in (q, k, v))
-    for (batch, heads, rows, end), (probs, inverse) in zip(attention_blocks(B, T, S, H, causal), kept):
+    for block, (probs, largest, inverse) in zip(attention_blocks(B, T, S, H, causal), kept):
+        if probs is None:
+            probs = block_scores(q, k, mask, causal, block)
+            probs -= largest
+            np.exp(probs, out=probs)
+        batch, heads, rows, end = block
         qh, kh, vh, gh, dqh, dkh, dvh = (by_head(a, batch, heads) for a in (q, k, v, dout, dq, dk, dv))
         g = gh[:, :, rows] * inverse  # (b, h, t, D)
         dscores = g @ vh[:, :, :end].swapaxes(2, 3)  # (b, h, t, s): dprobs / total
@@ -209,6 +213,18 @@ def attention_backward(dout, cache):
         dkh[:, :, :end] += dscores.swapaxes(2, 3) @ (qh[:, :, rows] * scale)
         np.multiply(dscores @ kh[:, :, :end], scale, out=dqh[:, :, rows])
     return dq, dk, dv, None
+
+
+def block_scores(q, k, mask, causal, block):
+    """q k^T / sqrt(D) of one of attention_blocks, (b, h, t, s), -inf where a key is hidden."""
+    batch, heads, rows, end = block
+    qh, kh = by_head(q, batch, heads), by_head(k, batch, heads)
+    scores = np.matmul(qh[:, :, rows] * (1 / math.sqrt(q.shape[-1])), kh[:, :, :end].swapaxes(2, 3))
+    if causal and q.shape[1] > 1:
+        hide_future(scores, rows, end, k.shape[1] - q.shape[1])
+    if mask is not None:
+        scores += np.where(mask[batch, None, None, :end], 0, -math.inf).astype(q.dtype)
+    return scores
 
 
 def by_head(x, batch, heads):
