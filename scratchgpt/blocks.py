@@ -30,11 +30,12 @@ def norm_backward(ops, dout, cache, g):
 
 
 def dropout_forward(ops, x, drop, site):
-    """drop: None (no dropout) or (p, key, start); site numbers the places in the model where dropout is applied."""
+    """drop: None (no dropout) or (p, key, first_row), x's first row in the whole batch; site numbers the places in the
+    model where dropout is applied."""
     if drop is None:
         return x, None
-    p, key, start = drop
-    return ops.dropout_forward(x, p, key + site, start * x[0].size)
+    p, key, first_row = drop
+    return ops.dropout_forward(x, p, key + site, first_row * x[0].size)
 
 
 def dropout_backward(ops, dout, cache):
@@ -48,47 +49,77 @@ def attend_forward(ops, x, p, n_head, mask=None, causal=True, kv=None):
     returns them with the past before them (generation with a cache; such a call has no backward).
     """
     B, T, C = x.shape
-    qkv, qkv_cache = linear_forward(ops, x, p.qkv)  # (B, T, 3C)
+    qkv, qkv_cache = linear_forward(ops.at("qkv"), x, p.qkv)  # (B, T, 3C)
     qkv = qkv.reshape(B, T, 3, n_head, C // n_head)
     q, k, v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]  # (B, T, H, D) each, no copy
     if kv is not None:
         k, v = kv(k, v)  # (B, S, H, D)
     heads, attention_cache = ops.attention_forward(q, k, v, mask=mask, causal=causal)
-    out, out_cache = linear_forward(ops, heads.reshape(B, T, C), p.out)
+    out, out_cache = linear_forward(ops.at("out"), heads.reshape(B, T, C), p.out)
     return out, (qkv_cache, attention_cache, out_cache, heads.shape)
 
 
 def attend_backward(ops, dout, cache, g):
     qkv_cache, attention_cache, out_cache, heads_shape = cache
-    dheads = linear_backward(ops, dout, out_cache, g.out).reshape(heads_shape)  # (B, T, H, D)
+    dheads = linear_backward(ops.at("out"), dout, out_cache, g.out).reshape(heads_shape)  # (B, T, H, D)
     dq, dk, dv, _ = ops.attention_backward(dheads, attention_cache)
     B, T, H, D = heads_shape
     dqkv = array_module(dq).stack((dq, dk, dv), 2).reshape(B, T, 3 * H * D)
-    return linear_backward(ops, dqkv, qkv_cache, g.qkv)
+    return linear_backward(ops.at("qkv"), dqkv, qkv_cache, g.qkv)
 
 
 def feed_forward_forward(ops, x, p, approximate):
     """down(GELU(up(x))) (Vaswani et al. 2017, eq. 2, with GELU for ReLU). x (B, T, C) -> (B, T, C)."""
-    hidden, up_cache = linear_forward(ops, x, p.up)  # (B, T, 4C)
+    hidden, up_cache = linear_forward(ops.at("up"), x, p.up)  # (B, T, 4C)
     hidden, gelu_cache = ops.gelu_forward(hidden, approximate)
-    out, down_cache = linear_forward(ops, hidden, p.down)
+    out, down_cache = linear_forward(ops.at("down"), hidden, p.down)
     return out, (up_cache, gelu_cache, down_cache)
 
 
 def feed_forward_backward(ops, dout, cache, g):
     up_cache, gelu_cache, down_cache = cache
-    dhidden = linear_backward(ops, dout, down_cache, g.down)  # (B, T, 4C)
+    dhidden = linear_backward(ops.at("down"), dout, down_cache, g.down)  # (B, T, 4C)
     dhidden = ops.gelu_backward(dhidden, gelu_cache)
-    return linear_backward(ops, dhidden, up_cache, g.up)
+    return linear_backward(ops.at("up"), dhidden, up_cache, g.up)
+
+
+def residual_forward(ops, x, p, norm, f, config, drop=None, site=0):
+    """f, a function h -> (out, cache), with dropout inside a residual connection. x (B, T, C) -> (B, T, C).
+
+    Pre-norm (GPT-2): x + drop(f(norm(x))); post-norm (GPT-1): norm(x + drop(f(x))). norm: the layer norm's name in p.
+    """
+    norm_ops, norm_p, eps = ops.at(norm), getattr(p, norm), config.layer_norm_eps
+    h = x
+    if config.norm_first:
+        h, norm_cache = norm_forward(norm_ops, h, norm_p, eps)
+    h, f_cache = f(h)
+    h, drop_cache = dropout_forward(ops, h, drop, site)
+    h += x  # h is ours to overwrite; x is the caller's
+    if not config.norm_first:
+        h, norm_cache = norm_forward(norm_ops, h, norm_p, eps)
+    return h, (norm_cache, f_cache, drop_cache, config.norm_first)
+
+
+def residual_backward(ops, dx, cache, g, norm, f_backward):
+    """f_backward: a function dout, cache -> dh."""
+    norm_cache, f_cache, drop_cache, norm_first = cache
+    norm_ops, norm_g = ops.at(norm), getattr(g, norm)
+    if not norm_first:
+        dx = norm_backward(norm_ops, dx, norm_cache, norm_g)
+    dh = dropout_backward(ops, dx, drop_cache)
+    dh = f_backward(dh, f_cache)
+    if norm_first:
+        dh = norm_backward(norm_ops, dh, norm_cache, norm_g)
+    dh += dx  # forward was: h += x, so the gradient takes both ways
+    return dh
 
 
 def block_forward(ops, x, p, config, mask=None, drop=None, site=0, kv=None):
     """One transformer block: attention, then the feed-forward, each inside a residual connection.
 
-    Pre-norm (GPT-2): x += f(norm(x)); post-norm (GPT-1): x = norm(x + f(x)). config gives n_head, layer_norm_eps,
-    norm_first and gelu; drop and site are dropout_forward's (a block takes two sites).
+    config gives n_head, layer_norm_eps, norm_first and gelu; drop and site are dropout_forward's (a block takes two
+    sites).
     """
-    eps, caches = config.layer_norm_eps, []
 
     def attend(h):
         return attend_forward(ops.at("attn"), h, p.attn, config.n_head, mask, kv=kv)
@@ -96,41 +127,19 @@ def block_forward(ops, x, p, config, mask=None, drop=None, site=0, kv=None):
     def feed_forward(h):
         return feed_forward_forward(ops.at("mlp"), h, p.mlp, config.gelu)
 
-    for part, norm, f in ((0, p.ln1, attend), (1, p.ln2, feed_forward)):
-        place = ops.at(f"ln{part + 1}")
-        if config.norm_first:
-            h, norm_cache = norm_forward(place, x, norm, eps)
-            h, f_cache = f(h)
-            h, drop_cache = dropout_forward(ops, h, drop, site + part)
-            h += x  # ours to overwrite; x is the caller's
-            x = h
-        else:
-            h, f_cache = f(x)
-            h, drop_cache = dropout_forward(ops, h, drop, site + part)
-            h += x
-            x, norm_cache = norm_forward(place, h, norm, eps)
-        caches.append((norm_cache, f_cache, drop_cache))
-    return x, (caches, config.norm_first)
+    x, attend_cache = residual_forward(ops, x, p, "ln1", attend, config, drop, site)
+    x, feed_forward_cache = residual_forward(ops, x, p, "ln2", feed_forward, config, drop, site + 1)
+    return x, [attend_cache, feed_forward_cache]
 
 
 def block_backward(ops, dx, cache, g):
-    caches, norm_first = cache
-    parts = (
-        (0, g.ln1, g.attn, attend_backward, "attn"),
-        (1, g.ln2, g.mlp, feed_forward_backward, "mlp"),
-    )
-    for part, norm, params, f_backward, place in reversed(parts):
-        norm_cache, f_cache, drop_cache = caches.pop()  # freed as soon as it is used
-        norm_ops = ops.at(f"ln{part + 1}")
-        if norm_first:  # forward was: x + drop(f(norm(x)))
-            dh = dropout_backward(ops, dx, drop_cache)
-            dh = f_backward(ops.at(place), dh, f_cache, params)
-            dh = norm_backward(norm_ops, dh, norm_cache, norm)
-            dh += dx
-        else:  # forward was: norm(x + drop(f(x)))
-            dsum = norm_backward(norm_ops, dx, norm_cache, norm)
-            dh = dropout_backward(ops, dsum, drop_cache)
-            dh = f_backward(ops.at(place), dh, f_cache, params)
-            dh += dsum
-        dx = dh
-    return dx
+    """cache is used up: each half of it is freed as soon as it has been used."""
+
+    def attend(dout, cache):
+        return attend_backward(ops.at("attn"), dout, cache, g.attn)
+
+    def feed_forward(dout, cache):
+        return feed_forward_backward(ops.at("mlp"), dout, cache, g.mlp)
+
+    dx = residual_backward(ops, dx, cache.pop(), g, "ln2", feed_forward)
+    return residual_backward(ops, dx, cache.pop(), g, "ln1", attend)

@@ -26,7 +26,7 @@ from strategies import (
 )
 
 from scratchgpt.errors import InputError
-from scratchgpt.ops import fast_cpu, op_names, reference, table
+from scratchgpt.ops import WrappedOps, fast_cpu, op_names, reference, table
 
 TABLES = ("reference", "fast_cpu")
 # The reference page takes complex numbers; a fast table need not, and is differentiated by differences.
@@ -485,3 +485,28 @@ def test_every_op_has_named_cases_and_a_strategy():
     ops_with_gradients = {name.removesuffix("_forward") for name in op_names() if name.endswith("_forward")}
     assert set(OP_CASES) == ops_with_gradients
     assert all(cases_of(op) for op in ops_with_gradients)
+
+
+# Wrappers
+
+
+def recorded(ops, calls):
+    """A table that appends (place, op) to calls."""
+
+    def around(place, op, function, args, kwargs):
+        calls.append((place, op))
+        return function(*args, **kwargs)
+
+    return WrappedOps(ops, around)
+
+
+def test_wrappers_nest_and_take_replacements_and_both_know_the_place():
+    outer, inner, x = [], [], np.ones((2, 3))
+    ops = (
+        recorded(recorded(table("reference"), inner), outer)
+        .at("blocks.0")
+        .replace(gelu_forward=lambda x, approximate: (x * 2, ()))
+    )
+    out, _ = ops.at("mlp").gelu_forward(x, "tanh")
+    assert np.array_equal(out, 2 * x)
+    assert outer == inner == [("blocks.0.mlp", "gelu_forward")]

@@ -8,20 +8,21 @@ watch for NaN) is a table, or a wrapper around one, and no model changes.
 """
 
 import inspect
+from functools import cache
 
 from scratchgpt.backend import array_module
 from scratchgpt.errors import InputError, NonFiniteError
 from scratchgpt.ops import reference
 
+STATE_OPS = ("global_norm", "adamw_step")
 
+
+@cache
 def op_names():
     """Every name a table has, in the order of the reference page."""
     public = inspect.getmembers(reference, inspect.isfunction)
     names = [name for name, f in public if name.endswith(("_forward", "_backward")) or name in STATE_OPS]
-    return sorted(names, key=lambda name: getattr(reference, name).__code__.co_firstlineno)
-
-
-STATE_OPS = ("global_norm", "adamw_step")
+    return tuple(sorted(names, key=lambda name: getattr(reference, name).__code__.co_firstlineno))
 
 
 class OpTable:
@@ -54,7 +55,10 @@ class WrappedOps(OpTable):
         super().__init__(f"{ops.name}, wrapped", {op: self._wrap(op) for op in op_names()})
 
     def at(self, part):
-        return WrappedOps(self.inner, self.around, f"{self.place}.{part}" if self.place else part)
+        return WrappedOps(self.inner.at(part), self.around, f"{self.place}.{part}" if self.place else part)
+
+    def replace(self, **functions):
+        return WrappedOps(self.inner.replace(**functions), self.around, self.place)
 
     def _wrap(self, op):
         function = getattr(self.inner, op)
