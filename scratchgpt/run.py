@@ -26,13 +26,13 @@ class RunConfig(TrainConfig):
     data: str = option("plays", "data", "a UTF-8 text file, or plays: the embedded plays; its last tenth is held out")
     out: str | None = option(None, "data", "directory of the run (default: runs/ and the data's name)")
     tokenizer: str | None = option(None, "data", "directory of a trained tokenizer (default: train one on the data)")
-    vocab_size: int = option(1024, "data", "tokens of the tokenizer that is trained on the data, 257 or more")
+    vocab_size: int = option(2048, "data", "tokens of the tokenizer that is trained on the data, 257 or more")
     preset: str | None = option(None, "model", "shape of a published model; the vocabulary is still the tokenizer's",
                                 choices=tuple(PRESETS))  # fmt: skip
     n_layer: int = option(4, "model", "blocks")
-    n_head: int = option(4, "model", "attention heads; they share n_embd equally")
+    n_head: int = option(2, "model", "attention heads; they share n_embd equally")
     n_embd: int = option(128, "model", "width of the residual stream")
-    n_ctx: int = option(256, "model", "context: the most tokens the model sees at once")
+    n_ctx: int = option(128, "model", "context: the most tokens the model sees at once")
     dropout: float = option(0.0, "model", "probability of dropping a number on each residual branch")
     init: str = option("he", "model", "first weights: He et al. 2015, or GPT-2's 0.02", choices=("he", "gpt2"))
     dtype: str = option("float32", "run", "type of weights and arithmetic", choices=DTYPES)

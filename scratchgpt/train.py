@@ -58,11 +58,11 @@ def option(default, group, text, **extra):
 class TrainConfig:
     """How a model is trained. Raises InputError for a value that cannot be used."""
 
-    steps: int = option(1200, "optimisation", "updates of the weights")
+    steps: int = option(1100, "optimisation", "updates of the weights")
     batch_size: int = option(16, "optimisation", "sequences of n_ctx tokens that are run at once")
     accumulate: int = option(1, "optimisation", "batches whose gradients are added up for one update")
-    lr: float = option(2e-3, "optimisation", "highest learning rate, reached after the warm-up")
-    min_lr: float = option(1e-4, "optimisation", "learning rate of the last update; the way down is half a cosine")
+    lr: float = option(4e-3, "optimisation", "highest learning rate, reached after the warm-up")
+    min_lr: float = option(0.0, "optimisation", "learning rate of the last update; the way down is half a cosine")
     warmup_steps: int = option(50, "optimisation", "updates during which the learning rate rises linearly to lr")
     weight_decay: float = option(0.1, "optimisation", "AdamW's decoupled decay, on matrices only")
     beta1: float = option(0.9, "optimisation", "AdamW's decay rate of the mean gradient")

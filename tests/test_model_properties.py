@@ -212,7 +212,8 @@ def initial_excess(**options):
 @pytest.mark.parametrize("norm_first", [True, False])
 @pytest.mark.parametrize("tied_head", [True, False])
 @pytest.mark.parametrize(
-    ("init", "n_embd", "n_layer"), [("he", 32, 2), ("he", 128, 6), ("he", 384, 2), ("gpt2", 32, 2), ("gpt2", 128, 6)]
+    ("init", "n_embd", "n_layer"),
+    [("he", 32, 2), ("he", 128, 6), ("he", 384, 2), ("he", 768, 1), ("gpt2", 32, 2), ("gpt2", 128, 6)],
 )
 def test_training_starts_at_the_uniform_loss(init, n_embd, n_layer, norm_first, tied_head):
     excess = initial_excess(init=init, n_embd=n_embd, n_layer=n_layer, norm_first=norm_first, tied_head=tied_head)
@@ -228,14 +229,19 @@ def expected_std(name, config):
     """The standard deviation a matrix should have, by hand."""
     C, F, residual = config.n_embd, config.n_inner, 1 / math.sqrt(2 * config.n_layer)
     if name in ("wte", "wpe", "head.weight"):
-        return 0.25 / math.sqrt(C) if config.init == "he" else 0.01 if name == "wpe" else 0.02
-    std = 0.02 if config.init == "gpt2" else math.sqrt(2 / (F if "down" in name else C))
+        return min(1 / (3 * math.sqrt(C)), 4 / C) if config.init == "he" else 0.01 if name == "wpe" else 0.02
+    if config.init == "he" and config.norm_first:
+        residual *= min(1 / (3 * math.sqrt(C)), 4 / C)
+    std = 0.02 if config.init == "gpt2" else math.sqrt(2 / F if "down" in name else 1 / C)
     return std * residual if name.endswith(("attn.out.weight", "mlp.down.weight")) else std
 
 
+@pytest.mark.parametrize("norm_first", [True, False])
+@pytest.mark.parametrize("n_embd", [64, 160])  # on either side of the embeddings' two bounds
 @pytest.mark.parametrize("init", ["he", "gpt2"])
-def test_initial_weights_have_the_standard_deviations_of_their_recipe(init):
-    config = GPTConfig(vocab_size=301, n_ctx=64, n_layer=3, n_head=2, n_embd=64, n_inner=97, tied_head=False, init=init)
+def test_initial_weights_have_the_standard_deviations_of_their_recipe(init, n_embd, norm_first):
+    shape = {"vocab_size": 301, "n_ctx": 64, "n_layer": 3, "n_head": 2, "n_embd": n_embd, "n_inner": 97}
+    config = GPTConfig(**shape, tied_head=False, init=init, norm_first=norm_first)
     store = GPT(config, seed=11).params
     for name in store.names:
         array = store[name].astype("float64")

@@ -76,22 +76,26 @@ PRESETS = {
 def parameter_spec(config):
     """{name: (shape, init)} of every parameter, in the order of the forward pass.
 
-    "he": weights are normal with variance 2 / fan-in (He et al. 2015, eq. 10), so that a layer of rectifier-like units
-    passes on the variance it receives. The two matrices that write into the residual stream are scaled by a further
-    1 / sqrt(2 L), because 2 L such branches add up in it (Radford et al. 2019, section 2.3). The embeddings feed no
-    rectifier and also make the logits: with standard deviation 0.25 / sqrt(C) a normalized x gives logits of variance
-    1/16, so that training starts at the uniform loss ln V.
-    "gpt2": normal with standard deviation 0.02, positions 0.01, the same residual scaling.
+    "he": each weight is normal with the variance that makes its output as large as its input (He et al. 2015, section
+    2.2): 1 / fan-in where the input comes from a layer norm or attention, 2 / fan-in behind GELU, which like the
+    paper's rectifier lets about half of the squares pass.
+    The embeddings' standard deviation s is the smaller of 1 / (3 sqrt(C)) and 4 / C. They make the logits too, and
+    training should start within 0.1 of ln V: the first bound keeps the variance of the logits, C s^2, below 1/9, the
+    second keeps a tied head from betting on the token just read, whose logit is about C s / sqrt(3).
+    The 2 L matrices that write into the residual stream are scaled by 1 / sqrt(2 L), because 2 L branches add up in it
+    (Radford et al. 2019, section 2.3), and by the size of the stream they add to: s before layer norm is applied to it
+    (pre-norm), 1 after (post-norm). Unscaled they would drown the token in what random weights say about it.
+    "gpt2": standard deviation 0.02 for all, 0.01 for positions, 0.02 / sqrt(2 L) for those that write into the stream.
     """
     C, F, he = config.n_embd, config.inner, config.init == "he"
-    residual = 1 / math.sqrt(2 * config.n_layer)
+    embedding = min(1 / (3 * math.sqrt(C)), 4 / C) if he else 0.02
+    residual = (embedding if he and config.norm_first else 1) / math.sqrt(2 * config.n_layer)
 
-    def weight(fan_in):
-        return math.sqrt(2 / fan_in) if he else 0.02
+    def weight(fan_in, gain=1):
+        return math.sqrt(gain / fan_in) if he else 0.02
 
-    embedding = 0.25 / math.sqrt(C)
     spec = {
-        "wte": ((config.vocab_size, C), embedding if he else 0.02),
+        "wte": ((config.vocab_size, C), embedding),
         "wpe": ((config.n_ctx, C), embedding if he else 0.01),
     }
     for i in range(config.n_layer):
@@ -101,11 +105,11 @@ def parameter_spec(config):
         spec |= linear_spec(at + "attn.out", C, C, weight(C) * residual)
         spec |= norm_spec(at + "ln2", C)
         spec |= linear_spec(at + "mlp.up", F, C, weight(C))
-        spec |= linear_spec(at + "mlp.down", C, F, weight(F) * residual)
+        spec |= linear_spec(at + "mlp.down", C, F, weight(F, gain=2) * residual)
     if config.norm_first:
         spec |= norm_spec("ln_f", C)
     if not config.tied_head:
-        spec["head.weight"] = ((config.vocab_size, C), spec["wte"][1])
+        spec["head.weight"] = ((config.vocab_size, C), embedding)
     return spec
 
 
