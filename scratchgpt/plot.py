@@ -14,7 +14,8 @@ NAMES = {
 def draw_loss(path, history, lines, title):
     """Writes loss.png: training and validation loss (nats per token) against the step, each line named at its end.
 
-    history: the records of metrics.jsonl, {"step", "loss"?, "val_loss"?}; lines: {name: nats per token}.
+    history: the records of metrics.jsonl, {"step", "loss"?, "val_loss"?, "whole"?}; whole marks a validation loss of
+    the whole text, a point of its own beside the curve over a part of it; lines: {name: nats per token}.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -28,13 +29,19 @@ def draw_loss(path, history, lines, title):
     for name, value in lines.items():
         axes.plot([0, last], [value, value], color=GREY, lw=0.9, ls=(0, (5, 4)))
         labels.append((value, f"{value:.2f} {name}: {NAMES[name]}", GREY, "normal"))
-    for key, name, colour in (("loss", "training", TRAINING), ("val_loss", "validation", VALIDATION)):
-        points = [(record["step"], record[key]) for record in history if key in record]
+    glances = [record for record in history if not record.get("whole")]
+    whole = [record for record in history if record.get("whole")]
+    for records, key, name, style in (
+        (glances, "loss", "training", {"color": TRAINING}),
+        (glances, "val_loss", "validation, a part", {"color": VALIDATION, "marker": "o", "ms": 3}),
+        (whole, "val_loss", "validation, whole", {"color": VALIDATION, "marker": "D", "ms": 5, "ls": "none"}),
+    ):
+        points = [(record["step"], record[key]) for record in records if key in record]
         if points:
             steps, values = zip(*points)
             values = smoothed(values) if key == "loss" else values
-            axes.plot(steps, values, color=colour, lw=1.8, marker="o" if key == "val_loss" else None, ms=3)
-            labels.append((values[-1], f"{values[-1]:.2f} {name}", colour, "bold"))
+            axes.plot(steps, values, lw=1.8, clip_on=False, **style)
+            labels.append((values[-1], f"{values[-1]:.2f} {name}", style["color"], "bold"))
     axes.set_xlim(0, last)
     name_at_the_end(axes, labels, last)
     axes.set_title(title, loc="left", color=INK, fontsize=11)
