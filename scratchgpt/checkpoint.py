@@ -45,7 +45,7 @@ def digest_of(*parts):
     return digest.hexdigest()
 
 
-def layout_of(store):
+def flat_layout(store):
     """[[name, [size, ...]], ...]: what the flat arrays hold, in order."""
     return [[name, list(store.spec[name][0])] for name in store.names]
 
@@ -56,7 +56,7 @@ def save_state(path, store, optimizer, record):
     Raises OSError when it cannot be written; the file that was there before is then untouched.
     """
     arrays = {"weights": store.data, "m": optimizer.m, "v": optimizer.v}
-    record = record | {"layout": layout_of(store), "updates": optimizer.t}
+    record = record | {"layout": flat_layout(store), "updates": optimizer.t}
     metadata = {"format": FORMAT, "record": json.dumps(record, sort_keys=True)}
     write_tensors(path, {name: to_host(array) for name, array in arrays.items()}, metadata)
 
@@ -78,7 +78,7 @@ def load_state(path):
 
 def restore_state(state, store, optimizer):
     """Puts a State's arrays into a model's ParamStore and its AdamW. Raises InputError if it is another model's."""
-    theirs, mine = state.record["layout"], layout_of(store)
+    theirs, mine = state.record["layout"], flat_layout(store)
     if theirs != mine:
         unlike = next((f"{a} and {b}" for a, b in zip(theirs, mine) if a != b), "the numbers of tensors")
         raise InputError(f"{state.path} is the state of another model: {unlike} differ; build the one it was made from")

@@ -1,11 +1,12 @@
 """Hugging Face directories in and out: config.json, model.safetensors and the tokenizer's files.
 
-A `Layout` says how one family of models is stored: a table of (our name, their key, transposed) and how config.json
-maps to our config. Adding a family is adding a Layout; nothing else here knows any key.
+A `Layout` says how one family of models is stored: our model, a table of (our name, their key, transposed), and how
+config.json maps to our config. Adding a family is adding a Layout; nothing else here knows a tensor's key.
 """
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -29,13 +30,16 @@ class Layout:
 
     model_type: str  # config.json's model_type
     architecture: str  # the transformers class that reads it
+    model: type  # our class: model(config, seed, dtype, device)
+    config: type  # of our model's configuration
+    spec: Callable  # config -> {our name: (shape, init)}
     ours: dict  # what our config must say to be of this family
     table: tuple  # (our name, their key, transposed); {i} is the layer
     fields: dict  # config.json key -> (our config's field, transformers' default)
     activation_key: str
     activations: dict  # config.json's activation -> ours; the first of a kind is the one written
-    written: dict = field(default_factory=dict)  # config.json keys that are written and not read
     required: dict = field(default_factory=dict)  # config.json key -> the one value that our models compute
+    tied: dict = field(default_factory=dict)  # their key -> our tensor that it is, if config.tied_head
     buffers: str = r"(?!)"  # keys that old versions stored beside the parameters, without the prefix
     prefix: str = "transformer."  # a base model saved without its head has no prefix
 
@@ -63,6 +67,9 @@ FIELDS = {
 GPT2 = Layout(
     model_type="gpt2",
     architecture="GPT2LMHeadModel",
+    model=GPT,
+    config=GPTConfig,
+    spec=parameter_spec,
     ours={"norm_first": True},
     table=(
         ("wte", "transformer.wte.weight", False),
@@ -82,11 +89,15 @@ GPT2 = Layout(
         "scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False, "reorder_and_upcast_attn": False,
         "add_cross_attention": False,
     },
+    tied={"lm_head.weight": "wte"},
     buffers=r"h\.\d+\.attn\.(bias|masked_bias)",
 )  # fmt: skip
 OPENAI_GPT = Layout(
     model_type="openai-gpt",
     architecture="OpenAIGPTLMHeadModel",
+    model=GPT,
+    config=GPTConfig,
+    spec=parameter_spec,
     ours={"norm_first": False, "n_inner": None},
     table=(
         ("wte", "transformer.tokens_embed.weight", False),
@@ -97,6 +108,7 @@ OPENAI_GPT = Layout(
     fields=FIELDS | {"vocab_size": ("vocab_size", 40478), "n_positions": ("n_ctx", 512)},
     activation_key="afn",
     activations={"gelu": "gelu_tanh"},  # this family's "gelu" is the tanh one
+    tied={"lm_head.weight": "wte"},
     buffers=r"h\.\d+\.attn\.bias|position_ids",
 )
 LAYOUTS = (GPT2, OPENAI_GPT)
@@ -114,9 +126,9 @@ def tensors(model, grad=False):
 
 def layout_of(config):
     """The Layout that stores models of this config. Raises InputError when transformers has no such model."""
-    for layout in LAYOUTS:
-        if layout.ours["norm_first"] == config.norm_first:
-            break
+    layout = next(
+        layout for layout in LAYOUTS if layout.config is type(config) and layout.ours["norm_first"] == config.norm_first
+    )
     inner_is_free = "n_inner" not in layout.ours or config.inner == 4 * config.n_embd
     if not inner_is_free:
         raise InputError(f"n_inner is {config.n_inner}: {layout.model_type} directories have n_inner 4 n_embd = "
@@ -131,7 +143,7 @@ def key_table(layout, config):
     """[(our name, their key, transposed)] of a model: the layout's table written out for each layer."""
     rows = []
     for ours, theirs, transposed in layout.table:
-        if ours == "head.weight" and config.tied_head:
+        if config.tied_head and theirs in layout.tied:
             continue
         layers = range(config.n_layer) if "{i}" in ours else (0,)
         rows += [(ours.format(i=i), theirs.format(i=i), transposed) for i in layers]
@@ -196,7 +208,7 @@ def load(directory, dtype=None, device="cpu"):
     if dtype is None:
         codes = {file.entries[key].code for file in files for key in file.entries if stripped(layout, key) in names}
         dtype = "float64" if codes == {"F64"} else "float32"
-    model = GPT(config, seed=None, dtype=dtype, device=device)
+    model = layout.model(config, seed=None, dtype=dtype, device=device)
     copy_tensors(files, layout, names, model)
     return model
 
@@ -207,7 +219,7 @@ def load_tokenizer(directory):
 
 
 def read_config(path):
-    """(Layout, GPTConfig) from a config.json."""
+    """(Layout, our config) from a config.json."""
     values = read_json(path)
     layout = next((layout for layout in LAYOUTS if layout.model_type == values.get("model_type")), None)
     if layout is None:
@@ -225,7 +237,7 @@ def read_config(path):
     for key, (name, default) in layout.fields.items():
         ours[name] = checked(path, key, values.get(key, default), default)
     try:
-        return layout, GPTConfig(**ours)
+        return layout, layout.config(**ours)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -269,7 +281,7 @@ def check_metadata(file, config):
         raise InputError(f"{file.path}: the SHA-256 that was written with it is gone: the file was damaged; "
                          "use another copy or an earlier checkpoint")  # fmt: skip
     try:
-        written = GPTConfig(**json.loads(file.metadata["config"]))
+        written = type(config)(**json.loads(file.metadata["config"]))
     except (ValueError, TypeError):
         raise InputError(f"{file.path}: the config in its metadata cannot be read: the file was damaged") from None
     for name, value in asdict(written).items():
@@ -298,15 +310,15 @@ def match_names(files, layout, config, directory):
         raise InputError(f"{where}: {CONFIG} says n_layer {config.n_layer}; there are only {len(stored)} tensors")
     rows = key_table(layout, config)
     names = {stripped(layout, theirs): (ours, transposed) for ours, theirs, transposed in rows}
-    if config.tied_head and "lm_head.weight" in stored:  # a duplicate: compared when it is read
-        names["lm_head.weight"] = ("wte", False)
+    if config.tied_head:  # a stored copy: compared when it is read
+        names |= {theirs: (ours, False) for theirs, ours in layout.tied.items() if theirs in stored}
     missing = sorted(names.keys() - stored.keys())
     unexpected = sorted(stored.keys() - names.keys())
     if missing or unexpected:
         found = {"missing": missing, "unexpected": unexpected}
         problems = "; ".join(f"{kind}: {listed(keys)}" for kind, keys in found.items() if keys)
         raise InputError(f"{where} does not hold the tensors of this {layout.model_type} model; {problems}")
-    spec = parameter_spec(config)
+    spec = layout.spec(config)
     for name, (ours, transposed) in names.items():
         shape, entry = spec[ours][0], stored[name]
         shape = shape[::-1] if transposed else shape
@@ -318,23 +330,24 @@ def match_names(files, layout, config, directory):
 
 
 def copy_tensors(files, layout, names, model):
-    """Reads every tensor into the model. A stored copy of a tied head must equal the embedding."""
-    duplicate = None
+    """Reads every tensor into the model. A stored copy of a tied tensor must equal it."""
+    tied, copies = layout.tied if model.config.tied_head else {}, []
     for file in files:
         for key, entry, array in file.read():
             name = stripped(layout, key)
             if name not in names:
                 continue
             ours, transposed = names[name]
-            array = as_float(entry.code, array)
-            if name == "lm_head.weight" and ours == "wte":
-                duplicate = array
-                continue
             target = model.params[ours]
-            target[...] = model.xp.asarray((array.T if transposed else array).astype(target.dtype))
-    if duplicate is not None and not np.array_equal(duplicate.astype(model.params.dtype), to_host(model.params["wte"])):
-        raise InputError(f"{files[0].path}: lm_head.weight differs from the embedding, but {CONFIG} says "
-                         "tie_word_embeddings; set it to false to load both")  # fmt: skip
+            array = as_float(entry.code, array).astype(target.dtype)
+            if name in tied:
+                copies.append((name, ours, array))
+            else:
+                target[...] = model.xp.asarray(array.T if transposed else array)
+    for name, ours, array in copies:
+        if not np.array_equal(array, to_host(model.params[ours])):
+            raise InputError(f"{files[0].path}: {name} differs from the embedding, but {CONFIG} says "
+                             "tie_word_embeddings; set it to false to load both")  # fmt: skip
 
 
 def listed(names, most=4):
