@@ -15,7 +15,6 @@ import numpy as np
 
 from scratchgpt.backend import available_cores, blas_threads, silence_float_warnings
 from scratchgpt.errors import InputError
-from scratchgpt.models.gpt import IGNORED
 
 ACTIVATION_BYTES = 1 << 29  # what a shard keeps between forward and backward; beyond it, it takes fewer rows at a time
 
@@ -43,8 +42,8 @@ class Shards:
         self.extra = []  # gradients of shards 1, 2, ...: (flat, views)
 
     def loss_and_grad(self, micro_batches, seed=None, step=0):
-        """The mean loss over all targets of `micro_batches`, a list of batches as GPT.loss takes them; its gradient is
-        left in model.params.grad.
+        """The mean loss over all targets of `micro_batches`, a list of batches as model.loss takes them; its gradient
+        is left in model.params.grad.
 
         seed and step fix the dropout masks; seed None runs without dropout. The loss stays on the device.
         """
@@ -52,7 +51,7 @@ class Shards:
         gradients = [(store.grad, store.g), *self.extra]
         for flat, _ in gradients:
             flat.fill(0)
-        targets = sum(count_targets(batch) for batch in micro_batches)
+        targets = sum(self.model.count_targets(batch) for batch in micro_batches)
         loss = 0.0
         for index, batch in enumerate(micro_batches):
             key = None if seed is None else dropout_key(seed, step, index)
@@ -84,7 +83,7 @@ class Shards:
 
     def rows_at_once(self, batch):
         """How many rows a shard takes through forward and backward together: as many as keep ACTIVATION_BYTES."""
-        T = np.shape(batch["input_ids"])[1] - 1
+        T = np.shape(batch["input_ids"])[1]
         return max(1, ACTIVATION_BYTES // self.model.activation_bytes(T))
 
 
@@ -93,11 +92,6 @@ class Part(NamedTuple):
 
     first_row: int
     batch: dict
-
-
-def count_targets(batch):
-    labels = np.asarray(batch.get("labels", batch["input_ids"]))
-    return int((labels[:, 1:] != IGNORED).sum())
 
 
 def split_rows(batch, n):

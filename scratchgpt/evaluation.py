@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scratchgpt.backend import available_cores, blas_threads, to_host
-from scratchgpt.data import IGNORED, as_ids, sliding_windows
+from scratchgpt.data import as_ids, sliding_windows
 
 TOKENS_AT_ONCE = 2048  # per thread; bounds the memory of a batch whatever n_ctx is
 
@@ -44,7 +44,7 @@ def evaluate(model, ids, n_bytes=None, threads=None, max_windows=None):
 
     with blas_threads(1), ThreadPoolExecutor(threads) as pool:
         total = math.fsum(pool.map(nats, range(0, len(inputs), rows)))
-    tokens = int((labels[:, 1:] != IGNORED).sum())
+    tokens = model.count_targets({"input_ids": inputs, "labels": labels})
     mean = total / tokens
     return Evaluation(mean, total / math.log(2) / n_bytes if n_bytes else None, safe_exp(mean), tokens, n_bytes)
 

@@ -3,6 +3,7 @@
 The order of the data is a pure function of (seed, step): nothing has to be saved to continue a run but two integers.
 """
 
+import io
 import math
 from functools import lru_cache
 from pathlib import Path
@@ -10,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from scratchgpt.errors import InputError
+from scratchgpt.models import IGNORED
+from scratchgpt.tokenizers.split import decoded
 
 EMBEDDED = {"plays": "shakespeare_plays.txt"}  # name -> file beside this one; a COPYING file there states the licence
 HELD_OUT = 0.1  # the share of a text's bytes, at its end, that is never trained on
-IGNORED = -100  # the label of a target that does not count (Hugging Face's convention)
 
 
 def load_text(source):
@@ -39,18 +41,7 @@ def load_text(source):
 
 def decode_text(content, source):
     """Bytes as text. Raises InputError, naming `source`, when they are empty, binary or not UTF-8."""
-    if not content:
-        raise InputError(f"data file {source} is empty; give a UTF-8 text file with some text in it")
-    nul = content.find(0)
-    if nul >= 0:
-        raise InputError(f"data file {source} is binary: byte {nul:,} is NUL; give a UTF-8 text file")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"data file {source} is not UTF-8: byte {error.start:,} is 0x{content[error.start]:02x} ({error.reason}); "
-            "convert it, for example with iconv -t UTF-8"
-        ) from None
+    return "".join(decoded(io.BytesIO(content), f"data file {source}"))
 
 
 def split_text(text):
@@ -135,7 +126,7 @@ def sliding_windows(ids, n_ctx):
 
 
 def entropy_lines(ids, vocab_size):
-    """{name: nats per token} of what ever better guessers would lose on this very token stream, counted on itself.
+    """{name: nats per token}: the loss, on this token stream, of better and better guessers that were counted on it.
 
     "uniform" ln V, every token equally likely; "unigram" H(x_t), token frequencies; "bigram" H(x_t | x_t-1); "trigram"
     H(x_t | x_t-2, x_t-1). Plug-in estimates (Shannon 1951): sum over contexts of -p log p, with p the counted share.

@@ -12,10 +12,9 @@ import numpy as np
 from scratchgpt import blocks
 from scratchgpt.backend import get_module
 from scratchgpt.errors import InputError
+from scratchgpt.models import IGNORED
 from scratchgpt.ops import default_table
 from scratchgpt.params import ONES, ZEROS, ParamStore
-
-IGNORED = -100  # a label with this value is not a target, as in PyTorch and Hugging Face
 
 
 @dataclass(frozen=True)
@@ -267,6 +266,12 @@ class GPT:
                 worst = array.min() if array.min() < 0 else array.max()
                 raise InputError(f"{name} holds {worst}; this model's vocabulary is 0 to {self.config.vocab_size - 1}")
         return ids, labels, mask
+
+    def count_targets(self, batch):
+        """How many targets a batch has: its labels without those that are ignored and without each row's first, which
+        no position predicts."""
+        labels = np.asarray(batch.get("labels", batch["input_ids"]))
+        return int((labels[:, 1:] != IGNORED).sum())
 
     def activation_bytes(self, T):
         """About what one row of T tokens keeps between forward and backward on the CPU: per token and layer two norms

@@ -141,28 +141,35 @@ def read_text(path):
     Raises InputError when the file is missing, empty, holds a NUL byte (so it is not text) or is not UTF-8, with the
     byte offset.
     """
-    decoder, offset = codecs.getincrementaldecoder("utf-8")(), 0
     try:
         with open(Path(path), "rb") as file:
-            while True:
-                data = file.read(READ)
-                nul = data.find(b"\0")
-                if nul >= 0:
-                    raise InputError(f"{path} is not a text file: byte {offset + nul} is NUL; expected UTF-8 text")
-                held = len(decoder.getstate()[0])  # bytes of a character begun in the last chunk
-                text = decoder.decode(data, final=not data)
-                if text:
-                    yield text
-                if not data:
-                    break
-                offset += len(data)
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path} is not UTF-8: {error.reason} at byte {offset - held + error.start}; convert it to UTF-8 first"
-        ) from None
+            yield from decoded(file, path)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; give the path of a UTF-8 text file") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    if offset == 0:
-        raise InputError(f"{path} is empty; expected UTF-8 text")
+
+
+def decoded(file, source):
+    """Yields the text of a binary file, opened, in chunks. Raises InputError as read_text does, naming `source`."""
+    decoder, offset = codecs.getincrementaldecoder("utf-8")(), 0
+    while data := file.read(READ):
+        nul = data.find(b"\0")
+        if nul >= 0:
+            raise InputError(f"{source} is binary: byte {offset + nul} is NUL; give a UTF-8 text file")
+        yield _decode(decoder, data, offset, source)
+        offset += len(data)
+    if not offset:
+        raise InputError(f"{source} is empty; give a UTF-8 text file with some text in it")
+    yield _decode(decoder, b"", offset, source)
+
+
+def _decode(decoder, data, offset, source):
+    held = len(decoder.getstate()[0])  # bytes of a character begun in the chunk before
+    try:
+        return decoder.decode(data, final=not data)
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{source} is not UTF-8: byte {offset - held + error.start} is 0x{error.object[error.start]:02x} "
+            f"({error.reason}); convert it, for example with iconv -t UTF-8"
+        ) from None
