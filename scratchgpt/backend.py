@@ -11,6 +11,8 @@ import ctypes
 import os
 import platform
 import sys
+import time
+from functools import cache
 
 from scratchgpt.errors import InputError
 
@@ -97,8 +99,6 @@ tune_before_numpy()
 import numpy as np  # noqa: E402
 from threadpoolctl import ThreadpoolController  # noqa: E402
 
-_pools = None
-
 
 def array_module(x):
     """The module whose functions take x: numpy, cupy, or whichever module defines x's class."""
@@ -130,12 +130,10 @@ def to_host(x):
     return x if isinstance(x, np.ndarray) else x.get() if hasattr(x, "get") else np.asarray(x)
 
 
+@cache
 def blas_pools():
     """threadpoolctl's view of the BLAS libraries, found once: looking them up costs milliseconds, a limit 4 us."""
-    global _pools
-    if _pools is None:
-        _pools = ThreadpoolController().select(user_api="blas")
-    return _pools
+    return ThreadpoolController().select(user_api="blas")
 
 
 def blas_threads(n):
@@ -156,3 +154,26 @@ def blas_kernels():
 def silence_float_warnings(xp):
     """Context manager: overflow and invalid operations pass silently (the training loop looks at the result)."""
     return np.errstate(all="ignore") if xp is np else contextlib.nullcontext()
+
+
+def matmul_flops_per_second(xp, threads, dtype="float32", n=768, seconds=0.1):
+    """The rate of a square matrix product of this machine, best of those that fit in `seconds`, in FLOPs per second."""
+    a = xp.ones((n, n), dtype)
+    best, deadline = float("inf"), time.perf_counter() + seconds
+    with blas_threads(threads):
+        while time.perf_counter() < deadline:
+            start = time.perf_counter()
+            product = a @ a
+            if xp is not np:
+                to_host(product[0, 0])  # waits for the device
+            best = min(best, time.perf_counter() - start)
+    return 2 * n**3 / best
+
+
+def child_environment(**changes):
+    """The environment variables of a child process that imports this very package: this process's own, but for
+    `changes`; None unsets a variable."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"PYTHONPATH": path} | changes
+    return {name: value for name, value in environment.items() if value is not None}

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import get_args
 
 from scratchgpt import __version__
-from scratchgpt.errors import InputError, NonFiniteError
+from scratchgpt.errors import InputError, NonFiniteError, SaveError
 
 DESCRIPTION = "GPT from scratch in NumPy: train, evaluate and sample, with every gradient written by hand."
 EPILOG = """exit codes: 0 done, 1 stopped (a number was not finite, or a file could not be written), 2 bad input,
 130 stopped by Ctrl-C after saving. Start with: scratchgpt train"""
-END_OF_TEXT = "<|endoftext|>"
-GROUPS = {"data": "data", "model": "model", "optimisation": "optimisation", "run": "run"}
+GROUPS = ("data", "model", "optimisation", "run")  # of train's options, as --help shows them
 ELSEWHERE = {  # command -> what it does; scratchgpt.<command> has add_arguments(parser) and main(args)
     "doctor": "show what this machine has and what costs speed",
     "bench": "measure training and sampling beside PyTorch",
@@ -53,7 +52,7 @@ def main(argv=None):
         return code
     except InputError as error:
         return complain(error, 2)
-    except NonFiniteError as error:
+    except (NonFiniteError, SaveError) as error:
         return complain(error, 1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer goes nowhere
@@ -109,7 +108,7 @@ def add_train(parser):
     from scratchgpt.run import RunConfig, options_of
 
     parser.usage = "scratchgpt train [options]"
-    groups = {name: parser.add_argument_group(title) for name, title in GROUPS.items()}
+    groups = {name: parser.add_argument_group(name) for name in GROUPS}
     for each in options_of(RunConfig):
         kind = next((kind for kind in get_args(each.type) if kind is not type(None)), each.type)
         default = "" if each.default is None else f" (default: {each.default})"
@@ -132,21 +131,16 @@ def train(args):
         trainer = prepare(args)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted before training began; nothing was saved: run the command again") from None
-    from scratchgpt.train import SaveError
-
     try:
         if not args.quiet:
             introduce(trainer)
         result = trainer.run()
         if not args.quiet:
             summarise(trainer, result)
-    except SaveError as error:
-        return complain(error, 1)
     except KeyboardInterrupt as interrupt:
         if str(interrupt):
             raise
         raise KeyboardInterrupt(f"interrupted; to continue: scratchgpt train --resume {trainer.out}") from None
-    return 0
 
 
 def prepare(args):
@@ -161,12 +155,11 @@ def prepare(args):
 
 
 def introduce(trainer):
-    from scratchgpt.models.gpt import count_parameters
-
-    config, parameters = trainer.model.config, sum(count_parameters(trainer.model.config).values())
+    model = trainer.model
     print(
-        f"{len(trainer.train_ids):,} training tokens, {len(trainer.val_ids):,} for validation, {config.vocab_size:,} "
-        f"different; a GPT of {parameters:,} parameters, {trainer.threads} threads, into {trainer.out}"
+        f"{len(trainer.train_ids):,} training tokens, {len(trainer.val_ids):,} for validation, a vocabulary of "
+        f"{model.config.vocab_size:,}; a GPT of {model.params.size:,} parameters, {trainer.threads} threads, into "
+        f"{trainer.out}"
     )
     if trainer.resumed:
         exactly = "" if trainer.same_kernels else "; not bit for bit: BLAS has other kernels here than it had then"
@@ -176,16 +169,12 @@ def introduce(trainer):
 
 def summarise(trainer, result):
     from scratchgpt.data import what_loss_means
-    from scratchgpt.models.gpt import count_parameters
     from scratchgpt.progress import clock, print_table
 
     tokens = trainer.done * trainer.tokens_per_step
     rows = [
-        ("nats per token", f"{result.nats_per_token:.4f}"),
-        ("bits per byte", f"{result.bits_per_byte:.4f}"),
-        ("perplexity", f"{result.perplexity:.2f}"),
-        ("validation", f"{result.tokens:,} tokens, {result.n_bytes:,} bytes"),
-        ("parameters", f"{sum(count_parameters(trainer.model.config).values()):,}"),
+        *evaluation_rows(result),
+        ("parameters", f"{trainer.model.params.size:,}"),
         ("trained on", f"{tokens:,} tokens, {tokens / len(trainer.train_ids):.1f} epochs"),
         ("training time", clock(trainer.seconds)),
     ]
@@ -235,14 +224,16 @@ def evaluate_text(args):
     text = load_text(data)
     text = split_text(text)[1] if split == "validation" else text
     result = evaluate(model, tokenizer.encode_array(text), len(text.encode("utf-8")), args.threads)
-    rows = [
+    print_table(f"{data}, {'its last tenth' if split == 'validation' else 'whole'}", evaluation_rows(result))
+
+
+def evaluation_rows(result):
+    return [
         ("nats per token", f"{result.nats_per_token:.4f}"),
         ("bits per byte", f"{result.bits_per_byte:.4f}"),
         ("perplexity", f"{result.perplexity:.2f}"),
-        ("tokens", f"{result.tokens:,}"),
-        ("bytes", f"{result.n_bytes:,}"),
+        ("measured on", f"{result.tokens:,} tokens, {result.n_bytes:,} bytes"),
     ]
-    print_table(f"{data}, {'its last tenth' if split == 'validation' else 'whole'}", rows)
 
 
 def add_sample(parser):
@@ -279,6 +270,7 @@ def show_sample(model, tokenizer, prompt, quiet=False, **settings):
     """Prints the prompt and what follows it as it is drawn, whole characters at a time; says so (unless quiet) on
     stderr when the context is full."""
     from scratchgpt.sampling import generate
+    from scratchgpt.tokenizers.formats import END_OF_TEXT
 
     def on_slide():
         sys.stdout.flush()
@@ -331,7 +323,7 @@ def tokenizer_train(args):
 
     out = Path(args.out)
     if not args.force:
-        refuse_other_run(out)
+        refuse_other_run(out, "overwrite its tokenizer with --force, or give another --out")
     check_can_be_made(out)
     tokenizer = BPETokenizer.train(load_text(args.data), args.vocab_size)
     out.mkdir(parents=True, exist_ok=True)

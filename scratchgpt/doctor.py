@@ -5,7 +5,6 @@ import os
 import platform
 import subprocess
 import sys
-import time
 import warnings
 from importlib import metadata
 from pathlib import Path
@@ -91,28 +90,17 @@ def blas():
 
 def sgemm_gflops(seconds=MEASURED_SECONDS):
     """The best rate of a square float32 product on one thread, in GFLOP/s."""
-    a, b = np.random.default_rng(0).standard_normal((2, SGEMM_SIZE, SGEMM_SIZE), np.float32)
-    out, best = np.empty_like(a), float("inf")
-    end = time.perf_counter() + seconds
-    with backend.blas_threads(1):
-        np.matmul(a, b, out=out)
-        while (start := time.perf_counter()) < end:
-            np.matmul(a, b, out=out)
-            best = min(best, time.perf_counter() - start)
-    return 2 * SGEMM_SIZE**3 / best / 1e9
+    return backend.matmul_flops_per_second(np, threads=1, n=SGEMM_SIZE, seconds=seconds) / 1e9
 
 
 def automatic_choice():
     """{"kernels", "gflops"} of a fresh process in which nothing keeps scratchgpt from choosing; None if it fails."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("OPENBLAS_CORETYPE", "SCRATCHGPT_TUNE")}
     program = (
         "import json; from scratchgpt import doctor; "
         f"print(json.dumps([doctor.blas()[0]['kernels'], doctor.sgemm_gflops({2 * MEASURED_SECONDS})]))"
     )
-    path = os.pathsep.join(filter(None, [str(Path(scratchgpt.__file__).parents[1]), kept.get("PYTHONPATH")]))
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=kept | {"PYTHONPATH": path}, capture_output=True, text=True
-    )
+    environment = backend.child_environment(OPENBLAS_CORETYPE=None, SCRATCHGPT_TUNE=None)
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     return dict(zip(("kernels", "gflops"), json.loads(done.stdout))) if done.returncode == 0 else None
 
 

@@ -13,14 +13,12 @@ import time
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-import numpy as np
-
 from scratchgpt import interop
-from scratchgpt.backend import available_cores, blas_kernels, blas_threads, to_host
+from scratchgpt.backend import available_cores, blas_kernels, matmul_flops_per_second, to_host
 from scratchgpt.checkpoint import STATE_FILE, digest_of, restore_state, save_state
 from scratchgpt.data import Batches, as_ids, entropy_lines
 from scratchgpt.distributed import Shards
-from scratchgpt.errors import InputError, NonFiniteError
+from scratchgpt.errors import InputError, Interrupted, NonFiniteError, SaveError
 from scratchgpt.evaluation import evaluate
 from scratchgpt.files import write_text
 from scratchgpt.models.gpt import training_flops_per_token
@@ -35,18 +33,6 @@ RUN_FILES = (  # a directory that holds one of these holds a run
     "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json",
 )  # fmt: skip
 EVALUATION_WINDOWS = 32  # of the validation text, while training; at the end it is read whole
-
-
-class SaveError(RuntimeError):
-    """A file of the run could not be written; the message says which, why, and what checkpoint is left."""
-
-
-class Interrupted(KeyboardInterrupt):
-    """Training was stopped by a signal after a checkpoint; the message says how to resume, `signum` which signal."""
-
-    def __init__(self, message, signum):
-        super().__init__(message)
-        self.signum = signum
 
 
 def option(default, group, text, **extra):
@@ -137,15 +123,15 @@ class Trainer:
         return cosine_schedule(self.done, config.lr, config.warmup_steps, config.steps, config.min_lr)
 
     def step(self):
-        """One update of the weights: (loss, norm of the gradient before clipping), the loss still on the device.
+        """One update of the weights: (loss, norm of the gradient before clipping), as floats.
 
         Raises NonFiniteError, and leaves the weights as they are, when the loss or the gradient is not finite.
         """
         config = self.config
-        loss = self.shards.loss_and_grad(self.micro_batches(), config.seed, self.done)
+        loss = number(self.shards.loss_and_grad(self.micro_batches(), config.seed, self.done))
         norm = number(self.optimizer.norm())  # waits for the device: no bad update is made
-        if not math.isfinite(norm) or not math.isfinite(number(loss)):
-            raise NonFiniteError(self._non_finite(number(loss), norm))
+        if not math.isfinite(norm) or not math.isfinite(loss):
+            raise NonFiniteError(self._non_finite(loss, norm))
         self.optimizer.step(self.learning_rate(), config.grad_clip or None, norm)
         self.done += 1
         return loss, norm
@@ -200,7 +186,7 @@ class Trainer:
             last = self.done == config.steps
             evaluates = self.done % config.eval_every == 0 and not last
             if self.done == 1 or self.done % config.log_every == 0 or evaluates or last:
-                loss, now = number(loss), time.monotonic()
+                now = time.monotonic()
                 rate = (self.done - since_step) * self.tokens_per_step / max(now - since, 1e-9)
                 self.seconds += now - since
                 record = {
@@ -342,15 +328,14 @@ class Trainer:
         self.history = [] if self.out is None else read_metrics(self.out / METRICS_FILE, self.done)
 
 
-def refuse_other_run(out):
-    """Raises InputError when the directory `out` holds a run, or is not a directory."""
+def refuse_other_run(out, advice="continue it with --resume {out}, overwrite it with --force, or give another --out"):
+    """Raises InputError, with some advice, when the directory `out` holds a run, or is not a directory."""
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; expected a directory for the run")
     found = [name for name in RUN_FILES if (out / name).exists()]
     if found:
-        advice = f"continue it with --resume {out}, overwrite it with --force, or give another --out"
-        raise InputError(f"{out} already holds a run ({found[0]}); {advice}")
+        raise InputError(f"{out} already holds a run ({found[0]}); {advice.format(out=out)}")
 
 
 def read_metrics(path, step):
@@ -394,20 +379,6 @@ def first_non_finite(model, micro_batches, seed, step):
     finally:
         model.ops = ops
     return "every op alone was finite: their sum overflowed"
-
-
-def matmul_flops_per_second(xp, threads, dtype="float32", n=768, seconds=0.1):
-    """The rate of a square matrix product of this machine, best of those that fit in `seconds`, in FLOPs per second."""
-    a = xp.ones((n, n), dtype)
-    best, deadline = math.inf, time.perf_counter() + seconds
-    with blas_threads(threads):
-        while time.perf_counter() < deadline:
-            start = time.perf_counter()
-            product = a @ a
-            if xp is not np:
-                to_host(product[0, 0])  # waits for the device
-            best = min(best, time.perf_counter() - start)
-    return 2 * n**3 / best
 
 
 def options_of(cls):

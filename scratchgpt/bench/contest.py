@@ -1,15 +1,13 @@
 """Contenders taking turns: one process each, so that neither library's threads, allocator or BLAS touch the other's."""
 
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
-import scratchgpt
+from scratchgpt.backend import child_environment
 
 PAUSE = 0.1  # seconds between turns: a finished product's BLAS and OpenMP threads spin for a while
 TURN = 0.6  # seconds a turn should last, at least one run
@@ -30,12 +28,10 @@ class Contender:
 
     def __init__(self, job, environment=None, **settings):
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115  close() closes it
-        package = str(Path(scratchgpt.__file__).parents[1])
-        path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
         self.process = subprocess.Popen(
             [sys.executable, "-m", "scratchgpt.bench.worker"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True,
-            env=os.environ | {"PYTHONPATH": path} | (environment or {}),
+            env=child_environment(**(environment or {})),
         )  # fmt: skip
         try:
             self.about = self.ask({"job": job, **settings})

@@ -14,16 +14,17 @@ from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
+from scratchgpt.backend import child_environment
 from scratchgpt.tokenizers import BPETokenizer, algorithm1
 from scratchgpt.tokenizers.encoder import Cache
+from scratchgpt.tokenizers.formats import END_OF_TEXT
 
 ONE_THREAD = {"RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}  # read when a peer is loaded
-END_OF_TEXT = "<|endoftext|>"
 
 TRAIN_WORKER = """
 import sys
 from scratchgpt.tokenizers import bench
-print(bench.time_training(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
+print(*bench.time_training(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
 """
 
 
@@ -39,10 +40,8 @@ def training(path, vocab_size=4096, rounds=7):
     if find_spec("tokenizers") is None:
         return {"skipped": "tokenizers is not installed: pip install 'scratchgpt[compare]'"}
     worker = [sys.executable, "-c", TRAIN_WORKER, str(path), str(vocab_size), str(rounds)]
-    root = str(Path(__file__).parents[2])
-    environment = os.environ | ONE_THREAD | {"PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
-    ours, theirs, lines = map(float, subprocess.run(worker, env=environment, check=True, capture_output=True, text=True)
-                       .stdout.strip().strip("()").split(","))  # fmt: skip
+    done = subprocess.run(worker, env=child_environment(**ONE_THREAD), check=True, capture_output=True, text=True)
+    ours, theirs, lines = map(float, done.stdout.split())
     return {"ours_s": ours, "hugging_face_s": theirs, "ratio": theirs / ours,
             "hugging_face_by_lines_s": lines, "ratio_by_lines": lines / ours}  # fmt: skip
 
