@@ -22,8 +22,7 @@ ADAMW_BLOCK = 1 << 18  # larger: here two threads gain more from fewer calls (wh
 
 
 def row_blocks(n_rows, n_columns, block=BLOCK):
-    step = max(1, block // n_columns)
-    return [slice(i, min(i + step, n_rows)) for i in range(0, n_rows, step)]
+    return reference.row_chunks(n_rows, n_columns, block)
 
 
 def as_rows(x):

@@ -280,9 +280,9 @@ def cross_entropy_backward(dloss, cache):
     return dx, dweight
 
 
-def row_chunks(n_rows, n_columns):
-    """Slices of whole rows that hold about HEAD_CHUNK elements each."""
-    step = max(1, HEAD_CHUNK // n_columns)
+def row_chunks(n_rows, n_columns, elements=None):
+    """Slices of whole rows that hold about `elements` (default: HEAD_CHUNK) elements each."""
+    step = max(1, (elements or HEAD_CHUNK) // n_columns)
     return [slice(i, min(i + step, n_rows)) for i in range(0, n_rows, step)]
 
 
