@@ -5,6 +5,7 @@ the clip norm one dot product, AdamW one op, and sharding a slice. Matrices come
 """
 
 import math
+from functools import cached_property
 from types import SimpleNamespace
 
 import numpy as np
@@ -39,7 +40,6 @@ class ParamStore:
         self.n_decay = self.offsets[vectors[0]] if vectors else end
         self.data = xp.zeros(self.size, self.dtype)
         self.p = self.namespace(self.data)
-        self._grad = self._g = None
 
     def initialise(self, seed):
         """Draws every parameter on the host, in spec's order, so that CPU and GPU start from the same numbers."""
@@ -53,16 +53,18 @@ class ParamStore:
                 self[name][...] = self.xp.asarray(values.astype(self.dtype))
         return self
 
+    @cached_property
+    def _gradient(self):
+        return self.new_grad()
+
     @property
     def grad(self):
         """The flat gradient, made on first use: a model that only samples never pays for it."""
-        if self._grad is None:
-            self._grad, self._g = self.new_grad()
-        return self._grad
+        return self._gradient[0]
 
     @property
     def g(self):
-        return self._g if self.grad is not None else None
+        return self._gradient[1]
 
     def new_grad(self):
         """(flat zeros, namespace of views): another gradient of the same layout, for another shard."""
