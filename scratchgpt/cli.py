@@ -23,7 +23,7 @@ ELSEWHERE = {  # command -> what it does; scratchgpt.<command> has add_arguments
 }
 EVALUATION_RULE = (
     "Every token of the text but the very first is predicted exactly once: windows of n_ctx tokens advance by "
-    "n_ctx / 2, so that each token has at least n_ctx / 2 tokens before it (those of the first window aside). "
+    "n_ctx / 2, so that each token has at least n_ctx / 2 tokens before it (except in the first window). "
     "Bits per byte = sum of nats / ln 2 / bytes of the text."
 )
 
@@ -119,8 +119,8 @@ def add_train(parser):
             help=each.metadata["help"] + default,
         )  # fmt: skip
     run = groups["run"]
-    run.add_argument("--resume", metavar="DIR", help="continue the run in DIR from its checkpoint, bit for bit; its "
-                     "own options hold, more --steps may be asked for")  # fmt: skip
+    run.add_argument("--resume", metavar="DIR", help="continue the run in DIR from its checkpoint, bit for bit, with "
+                     "the run's own options; --steps may be raised")  # fmt: skip
     run.add_argument("--force", action="store_true", help="overwrite the run that --out already holds")
     run.add_argument("--quiet", action="store_true", help="no progress, no table, no sample")
     parser.set_defaults(run=train)
@@ -240,10 +240,12 @@ def add_sample(parser):
     add_directory(parser)
     parser.add_argument("--prompt", metavar="TEXT", required=True, help="what to continue, at most one context long")
     parser.add_argument("--max-tokens", type=int, default=200, metavar="N", help="tokens to add (default: 200)")
-    parser.add_argument("--temperature", type=float, default=0.8, metavar="X", help="above 1 wilder, below 1 tamer, 0 "
-                        "greedy (default: 0.8)")  # fmt: skip
+    parser.add_argument("--temperature", type=float, default=0.8, metavar="X", help="above 1 more random, below 1 "
+                        "less, 0 greedy (default: 0.8)")  # fmt: skip
     parser.add_argument("--top-k", type=int, metavar="N", help="draw from the N most likely tokens only")
-    parser.add_argument("--top-p", type=float, metavar="P", help="draw from the fewest tokens that have probability P")
+    parser.add_argument(
+        "--top-p", type=float, metavar="P", help="draw from the likeliest tokens that together reach probability P"
+    )
     parser.add_argument("--greedy", action="store_true", help="always the most likely token")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="fixes the draws (default: 0)")
     parser.add_argument("--no-cache", action="store_true", help="run the whole window for each token: same, but slower")

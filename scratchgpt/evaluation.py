@@ -26,7 +26,7 @@ def evaluate(model, ids, n_bytes=None, threads=None, max_windows=None):
     """Evaluation of a model on a whole text, given as token ids (N,) and its length in UTF-8 bytes.
 
     The rule: windows of n_ctx tokens advance by n_ctx / 2, so that every token is predicted exactly once, with at least
-    n_ctx / 2 tokens before it, the first window's aside; the text's very first token has none and is not predicted.
+    n_ctx / 2 tokens before it (except in the first window); the text's very first token has none and is not predicted.
     bits per byte = sum of nats / ln 2 / bytes, comparable between tokenizers; perplexity = exp(nats per token).
     max_windows: only that many windows, evenly spaced (a cheap estimate; bits per byte is then None).
     Raises InputError for ids out of the vocabulary or fewer than two.

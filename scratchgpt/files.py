@@ -152,7 +152,7 @@ class TensorFile:
         length = int.from_bytes(file.read(8), "little")
         self.data_start = 8 + length
         if size < 8 or length > min(size - 8, MAX_HEADER):
-            self._refuse(f"the header claims {length:,} bytes, the file has {size:,}: it was cut or is another kind")
+            self._refuse(f"the header claims {length:,} bytes, the file has {size:,}: truncated, or another format")
         try:
             header = json.loads(file.read(length).decode("utf-8"), object_pairs_hook=_without_duplicates)
         except (ValueError, RecursionError) as error:

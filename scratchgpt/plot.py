@@ -4,7 +4,7 @@ from scratchgpt.files import write_atomically
 
 INK, GREY, TRAINING, VALIDATION = "#222222", "#6b6b6b", "#2f6690", "#c8401f"
 NAMES = {
-    "uniform": "every token alike",
+    "uniform": "all tokens equally likely",
     "unigram": "token frequencies",
     "bigram": "one token of context",
     "trigram": "two tokens, memorised",

@@ -33,7 +33,7 @@ class RunConfig(TrainConfig):
     n_head: int = option(2, "model", "attention heads; they share n_embd equally")
     n_embd: int = option(128, "model", "width of the residual stream")
     n_ctx: int = option(128, "model", "context: the most tokens the model sees at once")
-    dropout: float = option(0.0, "model", "probability of dropping a number on each residual branch")
+    dropout: float = option(0.0, "model", "probability of zeroing a number of the embedding or of a residual branch")
     init: str = option("he", "model", "first weights: He et al. 2015, or GPT-2's 0.02", choices=("he", "gpt2"))
     dtype: str = option("float32", "run", "type of weights and arithmetic", choices=DTYPES)
     device: str = option("cpu", "run", "where to compute: NumPy, or CuPy on a GPU", choices=("cpu", "cuda"))

@@ -25,7 +25,7 @@ ROUNDS, QUICK_ROUNDS = 9, 3
 def add_arguments(parser):
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"any of {', '.join(SECTIONS)} (default: all)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    parser.add_argument("--threads", type=int, metavar="N", help="of every contender (default: the cores there are)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of every contender (default: one per core)")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds instead of {ROUNDS}: rougher")
     parser.add_argument(
         "--blas", choices=tuple(KERNELS), default="auto",

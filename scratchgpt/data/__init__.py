@@ -155,9 +155,9 @@ def what_loss_means(loss, lines):
     names = {name: f"{value:.2f}" for name, value in lines.items()}
     below = [name for name in ("uniform", "unigram", "bigram", "trigram") if name in lines and loss < lines[name]]
     says = {
-        "": f"is no better than guessing every token alike ({names['uniform']}): nothing is learned yet.",
-        "uniform": f"is below guessing every token alike ({names['uniform']}) but not below the token frequencies "
-        f"({names.get('unigram')}): no context helps yet.",
+        "": f"is no better than a uniform guess over the vocabulary ({names['uniform']}): nothing is learned yet.",
+        "uniform": f"is below a uniform guess over the vocabulary ({names['uniform']}) but not below the token "
+        f"frequencies ({names.get('unigram')}): no context helps yet.",
         "unigram": f"is below the token frequencies ({names.get('unigram')}), so the model uses context, but not below "
         f"the table of token pairs ({names.get('bigram')}), which was counted on the training text itself.",
         "bigram": f"is below the table of token pairs ({names.get('bigram')}): the model uses more than one token of "
