@@ -38,6 +38,8 @@ class GPTConfig:
         for name in ("vocab_size", "n_ctx", "n_layer", "n_head", "n_embd"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; expected at least 1")
+        if self.n_inner is not None and self.n_inner < 1:
+            raise InputError(f"n_inner is {self.n_inner}; expected at least 1, or None for 4 n_embd")
         if self.n_embd % self.n_head:
             divisors = [h for h in range(1, self.n_embd + 1) if self.n_embd % h == 0]
             nearest = min(divisors, key=lambda h: abs(h - self.n_head))
@@ -53,7 +55,7 @@ class GPTConfig:
 
     @property
     def inner(self):
-        return self.n_inner or 4 * self.n_embd
+        return 4 * self.n_embd if self.n_inner is None else self.n_inner
 
     @property
     def gelu(self):
