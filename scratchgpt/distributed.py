@@ -48,6 +48,7 @@ class Shards:
         seed and step fix the dropout masks; seed None runs without dropout. The loss stays on the device.
         """
         store = self.model.params
+        micro_batches = [{name: array for name, array in batch.items() if array is not None} for batch in micro_batches]
         gradients = [(store.grad, store.g), *self.extra]
         for flat, _ in gradients:
             flat.fill(0)

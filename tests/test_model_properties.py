@@ -180,6 +180,14 @@ def test_dropout_drops_the_same_elements_however_a_batch_is_split(model, seed):
     assert abs(results[0][0] - loss_and_grad(model, batch)[0]) > 1e-9  # and it does drop some
 
 
+@pytest.mark.parametrize("ops", ["reference", "fast_cpu"])
+def test_sequences_of_one_token_have_no_targets_and_no_gradient(ops):
+    model = GPT(GPTConfig(vocab_size=5, n_ctx=4, n_layer=1, n_head=2, n_embd=6, dropout=0.1), ops=table(ops))
+    batch = {"input_ids": np.array([[3], [1], [4]]), "attention_mask": None, "labels": None}
+    assert Shards(model, 2).loss_and_grad([batch], seed=0) == 0
+    assert not model.params.grad.any()
+
+
 @given(model=models(), seed=SEEDS)
 def test_backward_adds_to_the_gradient_and_scales_it(model, seed):
     batch = draw_batch(model, seed)

@@ -234,6 +234,18 @@ def test_a_query_that_sees_nothing_gives_zeros(ops):
         assert not gradient[0].any() and gradient[1].any()
 
 
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize(("T", "S"), [(0, 0), (0, 5), (5, 0)])
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_attention_of_nothing_is_nothing(ops, T, S, causal):
+    rng = np.random.default_rng(0)
+    q, k, v = (normal(rng, 2, length, 3, 7) for length in (T, S, S))
+    out, cache = ops.attention_forward(q, k, v, causal=causal)
+    grads = ops.attention_backward(normal(rng, 2, T, 3, 7), cache)[:3]
+    for array, like in zip((out, *grads), (q, q, k, v), strict=True):
+        assert array.shape == like.shape and array.dtype == like.dtype and not array.any()
+
+
 def test_a_bias_of_minus_infinity_hides_a_key(ops):
     case = attention(np.random.default_rng(0), 2, 3, 5, 2, 3)
     hidden = np.array([False, True, False, True, True])

@@ -167,7 +167,7 @@ def attention_forward(q, k, v, bias=None, mask=None, causal=True):
     B, T, H, D = q.shape
     S = k.shape[1]
     out = np.empty((B, T, H, D), q.dtype)
-    may_be_empty = mask is not None or (causal and T > S)
+    may_be_empty = mask is not None or S == 0 or (causal and T > S)
     kept = []
     for block in attention_blocks(B, T, S, H, causal):
         probs = block_scores(q, k, mask, causal, block)  # (b, h, t, s)
@@ -233,8 +233,8 @@ def by_head(x, batch, heads):
 
 def attention_blocks(B, T, S, H, causal):
     """(slice of batch rows, slice of heads, slice of queries, number of keys they may see), covering all once."""
-    size = min(QUERY_ROWS, T)
-    group = max(1, SCORES // (size * S))  # heads at a time, of one batch row or of several
+    size = max(1, min(QUERY_ROWS, T))  # no query, no block
+    group = max(1, SCORES // (size * max(1, S)))  # heads at a time, of one batch row or of several
     rows = max(1, group // H)
     for b in range(0, B, rows):
         for h in range(0, H, group):

@@ -144,7 +144,9 @@ def attention_forward(q, k, v, bias=None, mask=None, causal=True):
     visible = visible_keys(xp, q.shape[1], k.shape[1], mask, causal)
     if visible is not None:
         scores = xp.where(visible, scores, -math.inf)
-    largest = scores.real.max(-1, keepdims=True)  # .real: the complex step passes through here
+    largest = scores.real  # .real: the complex step passes through here
+    if scores.size:  # no queries or no keys: there is no largest
+        largest = largest.max(-1, keepdims=True)
     largest = xp.where(largest == -math.inf, 0, largest)  # all keys hidden: -inf - -inf would be NaN
     probs = xp.exp(scores - largest)  # (B, H, T, S): hidden keys are exactly 0
     total = probs.sum(-1, keepdims=True)
