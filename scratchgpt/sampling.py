@@ -21,7 +21,7 @@ def generate(
     settings out of range.
     """
     ids = [int(i) for i in ids]
-    check_settings(model, ids, max_new_tokens, temperature, top_k, top_p)
+    check_settings(model, ids, max_new_tokens, temperature, top_k, top_p, seed)
     return _generate(model, ids, max_new_tokens, temperature, top_k, top_p, seed, use_cache, on_slide)
 
 
@@ -59,10 +59,12 @@ def pick(logits, rng, temperature=1.0, top_k=None, top_p=None):
     """One token id drawn from logits (V,); see generate."""
     if temperature == 0:
         return int(logits.argmax())
-    logits = logits.astype(np.float64) / temperature
+    logits = logits.astype(np.float64)
+    with np.errstate(over="ignore"):  # a temperature near 0 leaves 0 and -inf
+        logits = (logits - logits.max()) / temperature
     if top_k is not None and top_k < logits.size:
         logits[logits < np.partition(logits, -top_k)[-top_k]] = -np.inf
-    probs = np.exp(logits - logits.max())
+    probs = np.exp(logits)
     probs /= probs.sum()
     if top_p is not None and top_p < 1:
         order = np.argsort(-probs, kind="stable")
@@ -72,7 +74,7 @@ def pick(logits, rng, temperature=1.0, top_k=None, top_p=None):
     return int(min(np.searchsorted(np.cumsum(probs), rng.random(), side="right"), np.flatnonzero(probs)[-1]))
 
 
-def check_settings(model, ids, max_new_tokens, temperature, top_k, top_p):
+def check_settings(model, ids, max_new_tokens, temperature, top_k, top_p, seed):
     if not ids:
         raise InputError("the prompt is empty; a language model continues at least one token")
     if len(ids) > model.config.n_ctx:
@@ -85,3 +87,5 @@ def check_settings(model, ids, max_new_tokens, temperature, top_k, top_p):
         raise InputError(f"top_k is {top_k}; expected at least 1")
     if top_p is not None and not 0 < top_p <= 1:
         raise InputError(f"top_p is {top_p}; expected 0 < top_p <= 1")
+    if seed is not None and seed < 0:
+        raise InputError(f"seed is {seed}; expected 0 or more")

@@ -112,6 +112,12 @@ def test_top_p_keeps_the_smallest_set_that_reaches_p():
     assert set(draws(logits, top_p=1.0)) == {0, 1, 2, 3}
 
 
+@pytest.mark.parametrize("temperature", [1e-6, 1e-310])
+def test_a_temperature_near_0_is_greedy(temperature):
+    logits = np.array([-3.0, 5.0, 4.0, -900.0], np.float32)
+    assert pick(logits, np.random.default_rng(0), temperature) == 1
+
+
 @given(seed=st.integers(0, 2**31), size=st.integers(1, 40), top_k=st.integers(1, 50), top_p=st.floats(0.01, 1))
 @settings(max_examples=200)
 def test_a_draw_is_always_one_of_the_kept_tokens(seed, size, top_k, top_p):
@@ -132,6 +138,7 @@ def test_a_draw_is_always_one_of_the_kept_tokens(seed, size, top_k, top_p):
         ([1], {"top_k": 0}, "top_k is 0"),
         ([1], {"top_p": 0.0}, "top_p is 0.0"),
         ([1], {"max_new_tokens": -1}, "max_new_tokens is -1"),
+        ([1], {"seed": -1}, "seed is -1"),
     ],
 )
 def test_settings_out_of_range_are_refused_before_the_first_token(ids, options, said):
