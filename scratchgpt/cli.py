@@ -4,6 +4,7 @@ Imports are inside the functions, so that --version is quick and Ctrl-C finds it
 """
 
 import argparse
+import errno
 import os
 import sys
 from importlib import import_module
@@ -16,6 +17,7 @@ from scratchgpt.errors import InputError, NonFiniteError, SaveError
 DESCRIPTION = "GPT from scratch in NumPy: train, evaluate and sample, with every gradient written by hand."
 EPILOG = """exit codes: 0 done, 1 stopped (a number was not finite, or a file could not be written), 2 bad input,
 130 stopped by Ctrl-C after saving. Start with: scratchgpt train"""
+NOTHING_SAVED = "interrupted before training began; nothing was saved: run the command again"
 GROUPS = ("data", "model", "optimisation", "run")  # of train's options, as --help shows them
 ELSEWHERE = {  # command -> what it does; scratchgpt.<command> has add_arguments(parser) and main(args)
     "doctor": "show what this machine has and what costs speed",
@@ -46,6 +48,8 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
 def main(argv=None):
     """Runs a command and returns its exit code; every error a user can cause is one line on stderr."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # where the terminal lacks a character it shows ?
     try:
         code = dispatch(arguments)
         sys.stdout.flush()
@@ -55,12 +59,24 @@ def main(argv=None):
     except (NonFiniteError, SaveError) as error:
         return complain(error, 1)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer goes nowhere
+        drop_output()
         return 141  # 128 + SIGPIPE, as a shell reports it
     except KeyboardInterrupt as interrupt:
         return complain(str(interrupt) or "interrupted", 128 + getattr(interrupt, "signum", 2))
     except MemoryError as error:
         return complain(f"out of memory: {error or 'make the model or the batch smaller'}", 1)
+    except OSError as error:  # a disk is full, a name is too long
+        try:
+            sys.stdout.flush()
+        except OSError:
+            drop_output()
+        where = error.filename2 or error.filename or "the output"
+        return complain(f"{where}: {error.strerror or error}", 2 if error.errno == errno.ENAMETOOLONG else 1)
+
+
+def drop_output():
+    """What is left in the buffer of standard output goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def complain(message, code):
@@ -130,7 +146,7 @@ def train(args):
     try:
         trainer = prepare(args)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("interrupted before training began; nothing was saved: run the command again") from None
+        raise KeyboardInterrupt(NOTHING_SAVED) from None
     try:
         if not args.quiet:
             introduce(trainer)
@@ -140,6 +156,8 @@ def train(args):
     except KeyboardInterrupt as interrupt:
         if str(interrupt):
             raise
+        if not trainer.begun and not trainer.resumed:
+            raise KeyboardInterrupt(NOTHING_SAVED) from None
         raise KeyboardInterrupt(f"interrupted; to continue: scratchgpt train --resume {trainer.out}") from None
 
 
@@ -351,8 +369,9 @@ def tokenizer_decode(args):
     tokenizer = load_tokenizer(args.directory)
     ids = []
     for word in args.ids or sys.stdin.read().split():
-        if not word.isdecimal():
-            raise InputError(f"{word!r} is not a token id; expected whole numbers from 0 to {tokenizer.vocab_size - 1}")
+        if not word.isdecimal() or len(word) > 20:
+            most = tokenizer.vocab_size - 1
+            raise InputError(f"{word[:40]!r} is not a token id; expected whole numbers from 0 to {most}")
         ids.append(int(word))
     sys.stdout.write(tokenizer.decode(ids))
 

@@ -50,10 +50,11 @@ class AdamW:
         slices += [(a, b, 0.0) for a, b in self.cuts(store.n_decay, store.size)]
 
         def update(a, b, decay):
-            self.ops.adamw_step(
-                store.data[a:b], store.grad[a:b], self.m[a:b], self.v[a:b], self.t,
-                lr, self.beta1, self.beta2, self.eps, decay, scale,
-            )  # fmt: skip
+            with silence_float_warnings(store.xp):  # per thread
+                self.ops.adamw_step(
+                    store.data[a:b], store.grad[a:b], self.m[a:b], self.v[a:b], self.t,
+                    lr, self.beta1, self.beta2, self.eps, decay, scale,
+                )  # fmt: skip
 
         list((map if self.pool is None else self.pool.map)(update, *zip(*slices)))
         return norm

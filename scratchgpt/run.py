@@ -7,7 +7,7 @@ from pathlib import Path
 from scratchgpt import interop
 from scratchgpt.backend import get_module
 from scratchgpt.checkpoint import load_state
-from scratchgpt.data import load_text, split_text
+from scratchgpt.data import EMBEDDED, load_text, split_text
 from scratchgpt.errors import InputError
 from scratchgpt.models.gpt import GPT, PRESETS, GPTConfig, count_parameters
 from scratchgpt.tokenizers import BPETokenizer
@@ -83,9 +83,10 @@ def resume(directory, given, quiet=False):
     saved = RunConfig(**saved)
     directory = state.path.parent
     for name, value in given.items():
-        if name not in MAY_CHANGE and value != (str(directory) if name == "out" else getattr(saved, name)):
+        has = str(directory) if name == "out" else getattr(saved, name)
+        if name not in MAY_CHANGE and not same_option(name, value, has):
             raise InputError(
-                f"--{name.replace('_', '-')} is {value}, but the run in {directory} has {getattr(saved, name)}; "
+                f"--{name.replace('_', '-')} is {value}, but the run in {directory} has {has}; "
                 "leave the option out to resume, or start another run with another --out"
             )
     if given.get("steps", saved.steps) < state.step:
@@ -99,11 +100,22 @@ def resume(directory, given, quiet=False):
     return build(config, shape, tokenizer, train_text, val_text, resume=state, quiet=quiet)
 
 
+def same_option(name, value, saved):
+    """Whether an option says what the run has: files and directories may be written in several ways."""
+    if name == "out":
+        return Path(value).resolve() == Path(saved).resolve()
+    return value == saved or (name == "data" and whole_name(value) == saved)
+
+
+def whole_name(data):
+    """What a run keeps of its --data: the absolute path, or the name of an embedded corpus."""
+    return data if data in EMBEDDED else str(Path(data).resolve())
+
+
 def build(config, shape, tokenizer, train_text, val_text, **options):
     model = GPT(shape, seed=None if options.get("resume") else config.seed, dtype=config.dtype, device=config.device)
     train_ids, val_ids = tokenizer.encode_array(train_text), tokenizer.encode_array(val_text)
-    data = config.data if config.data == "plays" else str(Path(config.data).resolve())
-    record = {"run": asdict(replace(config, data=data))}
+    record = {"run": asdict(replace(config, data=whole_name(config.data)))}
     return Trainer(model, tokenizer, train_ids, val_ids, config, out=config.directory, record=record, **options)
 
 

@@ -106,6 +106,7 @@ class Trainer:
         self.history, self.lines, self.matmul_rate, self.stop_signal = [], None, None, None
         self.tokens_per_step = rows * model.config.n_ctx
         self.resumed, self.same_kernels = resume is not None, True
+        self.begun = False  # the run's directory holds this run, from which it can be resumed
         if resume is not None:
             self._continue_from(resume)
         elif self.out is not None and not force:
@@ -138,13 +139,16 @@ class Trainer:
 
     def _non_finite(self, loss, norm):
         cause = first_non_finite(self.model, self.micro_batches(), self.config.seed, self.done)
+        return (
+            f"step {self.done + 1}: the loss is {loss:.4g}, the gradient's norm {norm:.4g}: {cause}; "
+            f"the update was not made; {self._last_good()}"
+        )
+
+    def _last_good(self):
         kept = "nothing was saved"
         if self.out is not None:
             kept = f"the last good checkpoint is {self.out / STATE_FILE} (step {self.saved})"
-        return (
-            f"step {self.done + 1}: the loss is {loss:.4g}, the gradient's norm {norm:.4g}: {cause}; "
-            f"the update was not made; {kept}; try a lower lr or a longer warm-up"
-        )
+        return f"{kept}; try a lower lr or a longer warm-up"
 
     # ---- the loop
 
@@ -172,10 +176,12 @@ class Trainer:
                 kept = "".join(json.dumps(record) + "\n" for record in self.history)
                 write_text(self.out / METRICS_FILE, kept)
                 interop.save(self.model, self.out, self.tokenizer)  # a crash may have left the one before
+                self.begun = True
                 return
             for name in RUN_FILES:
                 (self.out / name).unlink(missing_ok=True)  # only with force, or nothing is there
         self.save()
+        self.begun = True
 
     def _loop(self, progress):
         config = self.config
@@ -212,7 +218,16 @@ class Trainer:
         """The loss on a fixed part of the validation text. The rate of a product is measured again: it may grow."""
         rate = matmul_flops_per_second(self.model.xp, self.threads, self.model.params.dtype, seconds=0.02)
         self.matmul_rate = max(self.matmul_rate, rate)
-        return evaluate(self.model, self.val_ids, threads=self.threads, max_windows=EVALUATION_WINDOWS).nats_per_token
+        return self._evaluate(max_windows=EVALUATION_WINDOWS).nats_per_token
+
+    def _evaluate(self, n_bytes=None, max_windows=None):
+        evaluation = evaluate(self.model, self.val_ids, n_bytes, self.threads, max_windows)
+        if not math.isfinite(evaluation.nats_per_token):
+            raise NonFiniteError(
+                f"step {self.done}: the loss on the validation text is {evaluation.nats_per_token:.4g}: the weights "
+                "have grown too large; try a lower lr or a longer warm-up"
+            )
+        return evaluation
 
     def _log(self, record):
         self.history.append(record)
@@ -221,7 +236,7 @@ class Trainer:
                 file.write(json.dumps(record) + "\n")
 
     def _finish(self):
-        whole = evaluate(self.model, self.val_ids, self.val_bytes, self.threads)
+        whole = self._evaluate(self.val_bytes)
         if not any(record.get("whole") and record["step"] == self.done for record in self.history):
             self._log(
                 {"step": self.done, "val_loss": whole.nats_per_token, "whole": True, "val_tokens": whole.tokens,
@@ -280,6 +295,8 @@ class Trainer:
 
     def save(self):
         """Writes the checkpoint and the Hugging Face directory, each file whole or not at all."""
+        if not to_host(self.model.xp.isfinite(self.model.params.data).all()):
+            raise NonFiniteError(f"step {self.done}: the update made a weight infinite or NaN; {self._last_good()}")
         if self.out is None:
             return
         with self._writing(self.out):
@@ -342,15 +359,16 @@ def read_metrics(path, step):
     """The records of metrics.jsonl up to a step; lines after it, or cut short by a crash, are left out."""
     records = []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return []
     for line in lines:
         try:
             record = json.loads(line)
-        except ValueError:
+            later = record["step"] > step
+        except (ValueError, TypeError, KeyError):
             break
-        if record["step"] > step:
+        if later:
             break
         records.append(record)
     return records

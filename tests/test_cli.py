@@ -296,6 +296,13 @@ def test_resume_refuses_options_that_would_change_the_run(capsys, run_dir):
     assert "already at step 30" in refused(capsys, "train", "--resume", run_dir, "--steps", "10")
 
 
+def test_resume_accepts_what_the_run_was_started_with(run_dir, text_file, tmp_path, monkeypatch):
+    run = copied(run_dir, tmp_path / "run")
+    monkeypatch.chdir(text_file.parent)
+    same = ["--data", text_file.name, "--out", f"{run}/", *TINY]
+    assert main(["train", "--resume", str(run), "--steps", "30", "--quiet", *same]) == 0
+
+
 def test_resume_refuses_a_changed_text(capsys, tmp_path, text_file):
     data, out = tmp_path / "data.txt", tmp_path / "run"
     data.write_bytes(text_file.read_bytes())
@@ -383,6 +390,31 @@ def test_a_full_disk_exits_1_with_one_line_and_the_run_resumes(tmp_path, text_fi
     assert (out / STATE_FILE).read_bytes() == good
     assert main(["train", "--resume", str(out), "--steps", "20", "--quiet"]) == 0
     assert load_state(out).step == 20
+
+
+@pytest.mark.parametrize("command", [["train", "--out"], ["train", "--resume"], ["eval"], ["tokenizer", "decode"]])
+def test_a_name_that_no_file_can_have_is_bad_input(capsys, command):
+    assert refused(capsys, *command, "a" * 300)
+
+
+def test_an_id_of_thousands_of_digits_is_bad_input(capsys, run_dir):
+    assert "is not a token id" in refused(capsys, "tokenizer", "decode", run_dir, "9" * 5000)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, a device that is always full")
+def test_output_to_a_full_disk_is_no_traceback():
+    command = [sys.executable, "-m", "scratchgpt.cli", "params"]
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert result.returncode == 1 and result.stderr.count("\n") == 1 and "space" in result.stderr
+
+
+def test_a_terminal_that_lacks_a_character_shows_another(run_dir):
+    printed = process(
+        "sample", run_dir, "--prompt", "é", "--max-tokens", 2, env=os.environ | {"PYTHONIOENCODING": "ascii"}
+    )
+    out, err = printed.communicate()
+    assert printed.returncode == 0 and out.startswith("?") and err == ""
 
 
 def test_a_closed_pipe_is_no_traceback():

@@ -29,6 +29,7 @@ from scratchgpt.train import (
     Trainer,
     first_non_finite,
     matmul_flops_per_second,
+    read_metrics,
 )
 
 CONFIG = GPTConfig(vocab_size=11, n_ctx=8, n_layer=2, n_head=2, n_embd=8)
@@ -159,6 +160,13 @@ def test_resume_drops_the_metrics_after_the_checkpoint_and_a_torn_line(tmp_path)
     assert without_speed((tmp_path / "half" / METRICS_FILE).read_text()) == without_speed(complete)
 
 
+@pytest.mark.parametrize("line", [b"7", b"[]", b'{"loss": 1}', b'{"step": null}', b"\xff", b"\0\0\0"])
+def test_resume_reads_the_metrics_up_to_a_line_that_is_none(tmp_path, line):
+    path = tmp_path / METRICS_FILE
+    path.write_bytes(b'{"step": 2}\n' + line + b'\n{"step": 3}\n')
+    assert read_metrics(path, 9) == [{"step": 2}]
+
+
 def test_resume_keeps_the_number_of_threads_unless_told(tmp_path):
     trainer(replaced(SHORT, threads=3), out=tmp_path).save()
     unsaid = replaced(SHORT, threads=None)
@@ -260,6 +268,20 @@ def test_the_first_op_that_gives_nan_is_named():
     with pytest.raises(NonFiniteError, match=r"step 1: .*gelu_backward in blocks\.1.*nothing was saved"):
         run.step()
     assert bits(run) == before
+
+
+def test_a_last_update_that_breaks_the_weights_is_not_saved(tmp_path):
+    run = trainer(replaced(SHORT, steps=1, lr=1e39, warmup_steps=0), out=tmp_path)  # 1e39 is infinite in float32
+    with pytest.raises(NonFiniteError, match=r"step 1: the update made a weight .*last good checkpoint.*step 0"):
+        run.run()
+    assert load_state(tmp_path).step == 0 and np.isfinite(load_state(tmp_path).arrays["weights"]).all()
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_validation_loss_that_is_not_finite_stops_the_run(tmp_path):
+    run = trainer(replaced(SHORT, steps=1, lr=1e30, warmup_steps=0), out=tmp_path)  # finite weights, infinite logits
+    with pytest.raises(NonFiniteError, match="step 1: the loss on the validation text is"):
+        run.run()
 
 
 def test_a_weight_that_is_not_finite_is_named():
