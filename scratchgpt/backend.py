@@ -115,11 +115,14 @@ def get_module(device):
         raise InputError(f"device {device!r} is unknown; expected cpu or cuda")
     try:
         import cupy
-    except ImportError:
+    except ModuleNotFoundError:
         raise InputError(
             "device cuda needs CuPy, which is not installed; run pip install 'scratchgpt[cuda12]' "
             "(CUDA 12) or 'scratchgpt[cuda13]' (CUDA 13), or use --device cpu"
         ) from None
+    except Exception as error:  # CuPy is there, but a library of CUDA that it loads is not
+        why = " ".join(str(error.__cause__ or error).split())
+        raise InputError(f"device cuda: CuPy cannot be imported: {why}; reinstall it, or use --device cpu") from None
     if not cupy.is_available():
         raise InputError("device cuda: CuPy finds no CUDA device here; check nvidia-smi, or use --device cpu")
     return cupy

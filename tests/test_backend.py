@@ -74,3 +74,11 @@ def test_a_device_that_is_unknown_or_missing_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)  # as if it were not installed
     with pytest.raises(InputError, match=r"pip install 'scratchgpt\[cuda12\]'"):
         backend.get_module("cuda")
+
+
+def test_a_cupy_that_cannot_be_imported_says_why(monkeypatch, tmp_path):
+    (tmp_path / "cupy.py").write_text("raise ImportError('\\n=====\\nlong') from OSError('libcuda.so.1 is not there')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    with pytest.raises(InputError, match=r"libcuda\.so\.1 is not there"):
+        backend.get_module("cuda")

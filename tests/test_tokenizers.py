@@ -292,6 +292,7 @@ def damaged(directory, name, change):
     ("tokenizer.json", lambda content: content.replace('"!": 33', '"!": -1')),
     ("tokenizer.json", lambda content: content.replace('"!": 33', '"!": "x"')),
     ("tokenizer.json", lambda content: content.replace('"!": 33', '"日": 33')),
+    ("tokenizer.json", lambda content: content.replace('"added_tokens": [', '"added_tokens": 7, "others": [')),
     ("vocab.json", lambda content: "{"),
     ("vocab.json", lambda content: content.replace('"!": 33, ', "")),
     ("merges.txt", lambda content: content + "a\n"),

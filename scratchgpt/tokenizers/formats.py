@@ -101,8 +101,10 @@ def _check_gpt2_rules(data, model, path):
 
 
 def _added_tokens(data, path):
-    specials = {}
-    for token in data.get("added_tokens") or []:
+    specials, added = {}, data.get("added_tokens") or []
+    if not isinstance(added, list):
+        raise InputError(f"{path}: its added_tokens are not a list")
+    for token in added:
         if not isinstance(token, dict) or not isinstance(token.get("content"), str):
             raise InputError(f"{path}: an added token lacks its content")
         for option in ("single_word", "lstrip", "rstrip"):
