@@ -1,6 +1,6 @@
 """The command line: `scratchgpt train`, eval, sample, tokenizer, params, doctor, bench.
 
-Imports are inside the functions, so that --version is quick and Ctrl-C finds its handler from the first moment on.
+Imports are inside the functions, so that --version is quick and Ctrl-C finds its handler as soon as NumPy is loaded.
 """
 
 import argparse

@@ -70,5 +70,5 @@ def cosine_schedule(step, lr, warmup_steps, steps, min_lr=0.0):
     of `steps` (Radford et al. 2018, section 4.1; Loshchilov & Hutter 2017, eq. 5)."""
     if step < warmup_steps:
         return lr * (step + 1) / warmup_steps
-    progress = min(1.0, (step - warmup_steps) / max(1, steps - warmup_steps))
+    progress = min(1.0, (step - warmup_steps) / max(1, steps - 1 - warmup_steps))
     return min_lr + (lr - min_lr) * 0.5 * (1 + math.cos(math.pi * progress))

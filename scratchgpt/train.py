@@ -267,7 +267,8 @@ class Trainer:
                 raise KeyboardInterrupt
             self.stop_signal = signum
 
-        before = {signum: signal.signal(signum, ask) for signum in (signal.SIGINT, signal.SIGTERM)}
+        heard = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) != signal.SIG_IGN]
+        before = {signum: signal.signal(signum, ask) for signum in heard}  # what nohup ignores stays ignored
         try:
             yield
         finally:
@@ -345,14 +346,16 @@ class Trainer:
         self.history = [] if self.out is None else read_metrics(self.out / METRICS_FILE, self.done)
 
 
-def refuse_other_run(out, advice="continue it with --resume {out}, overwrite it with --force, or give another --out"):
+def refuse_other_run(out, advice=None):
     """Raises InputError, with some advice, when the directory `out` holds a run, or is not a directory."""
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; expected a directory for the run")
     found = [name for name in RUN_FILES if (out / name).exists()]
     if found:
-        raise InputError(f"{out} already holds a run ({found[0]}); {advice.format(out=out)}")
+        resume = f"continue it with --resume {out}, " if (out / STATE_FILE).exists() else ""
+        advice = advice or f"{resume}overwrite it with --force, or give another --out"
+        raise InputError(f"{out} already holds a run ({found[0]}); {advice}")
 
 
 def read_metrics(path, step):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scratchgpt import distributed
 from scratchgpt.check.gradient import relative_error
 from scratchgpt.distributed import Shards
+from scratchgpt.errors import InputError
 from scratchgpt.models.gpt import GPT, IGNORED, PRESETS, GPTConfig, count_parameters, parameter_spec
 from scratchgpt.ops import table
 from scratchgpt.optim import AdamW
@@ -381,3 +382,30 @@ def test_configs_that_differ_in_structure_differ_in_parameters(change):
     config = GPTConfig(vocab_size=13, n_ctx=5, n_layer=1, n_head=1, n_embd=4)
     assert parameter_spec(config).keys() != parameter_spec(replace(config, **change)).keys() or "n_inner" in change
     assert sum(count_parameters(config).values()) != sum(count_parameters(replace(config, **change)).values())
+
+
+@pytest.mark.parametrize(
+    ("batch", "said"),
+    [
+        ({"labels": [[1, 2]]}, "the batch has no input_ids; its keys are labels"),
+        ({"input_ids": [1, 2]}, r"input_ids has shape \(2,\); expected \(B, T\)"),
+        ({"input_ids": [[1, 2], [3]]}, "input_ids has rows of different lengths"),
+        ({"input_ids": [[1.0, 2.0]]}, "input_ids has type float64; expected integers"),
+        ({"input_ids": [[1, 2]], "labels": [[0.5, 1]]}, "labels has type float64; expected integers"),
+        ({"input_ids": [[1, 2]], "labels": [[1]]}, r"labels has shape \(1, 1\); expected input_ids' shape \(1, 2\)"),
+        ({"input_ids": [[1, 99]]}, "input_ids holds 99; this model's vocabulary is 0 to 12"),
+        ({"input_ids": [[1, 2]], "labels": [[1, -7]]}, "labels holds -7; this model's vocabulary is 0 to 12"),
+        ({"input_ids": [[1] * 8]}, "the input has 7 tokens; this model has n_ctx 5 positions"),
+    ],
+)
+def test_a_batch_that_cannot_be_read_is_refused_by_name(batch, said):
+    with pytest.raises(InputError, match=said):
+        GPT(GPTConfig(vocab_size=13, n_ctx=5, n_layer=1, n_head=1, n_embd=4)).loss(batch)
+
+
+def test_labels_and_masks_of_none_are_as_if_absent():
+    model = GPT(GPTConfig(vocab_size=13, n_ctx=5, n_layer=1, n_head=1, n_embd=4))
+    ids = [[1, 2, 3, 4]]
+    assert (
+        model.loss({"input_ids": ids, "labels": None, "attention_mask": None})[0] == model.loss({"input_ids": ids})[0]
+    )

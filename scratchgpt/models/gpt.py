@@ -175,7 +175,9 @@ class GPT:
 
         batch: "input_ids" (B, T); optionally "attention_mask" (B, T), 0 where a token is padding, and "labels" (B, T),
         aligned with input_ids (the shift by one happens here), -100 where there is no target; by default input_ids.
-        The last position predicts nothing, so it is never run: T may be up to n_ctx + 1.
+        The last position predicts nothing, so it is never run: T may be up to n_ctx + 1. Without any target the loss is
+        0. A position that may see no key, before the first token of a left-padded row, attends to nothing and still
+        predicts: give the token after it the label -100.
         denominator: what the summed loss is divided by, the number of targets unless given; a step made of several
         batches passes the number of targets in all of them.
         dropout_key: an int that fixes the dropout masks, None for none; first_row: the number of the batch's first row
@@ -254,20 +256,19 @@ class GPT:
 
     def read_batch(self, batch):
         """(ids, labels, mask or None) as host arrays, checked: indices out of range would wrap silently on a GPU."""
-        ids = np.asarray(batch["input_ids"])
-        if ids.ndim != 2 or not np.issubdtype(ids.dtype, np.integer) or ids.size == 0:
-            raise InputError(f"input_ids has shape {ids.shape} and type {ids.dtype}; expected integers (B, T)")
-        labels = np.asarray(batch.get("labels", ids))
-        mask = batch.get("attention_mask")
-        mask = None if mask is None else np.asarray(mask) != 0
-        for name, array in (("labels", labels), ("attention_mask", mask)):
-            if array is not None and array.shape != ids.shape:
-                raise InputError(f"{name} has shape {array.shape}; expected input_ids' shape {ids.shape}")
+        if batch.get("input_ids") is None:
+            raise InputError(f"the batch has no input_ids; its keys are {', '.join(batch) or 'none'}")
+        ids = host_array("input_ids", batch["input_ids"])
+        if ids.ndim != 2 or ids.size == 0:
+            raise InputError(f"input_ids has shape {ids.shape}; expected (B, T)")
+        labels, mask = (None if batch.get(name) is None else host_array(name, batch[name], ids.shape)
+                        for name in ("labels", "attention_mask"))  # fmt: skip
+        labels = ids if labels is None else labels
         for name, array in (("input_ids", ids), ("labels", labels[labels != IGNORED])):
             if array.size and not 0 <= array.min() <= array.max() < self.config.vocab_size:
                 worst = array.min() if array.min() < 0 else array.max()
                 raise InputError(f"{name} holds {worst}; this model's vocabulary is 0 to {self.config.vocab_size - 1}")
-        return ids, labels, mask
+        return ids, labels, None if mask is None else mask != 0
 
     def count_targets(self, batch):
         """How many targets a batch has: its labels without those that are ignored and without each row's first, which
@@ -285,6 +286,19 @@ class GPT:
     def check_length(self, length):
         if length > self.config.n_ctx:
             raise InputError(f"the input has {length} tokens; this model has n_ctx {self.config.n_ctx} positions")
+
+
+def host_array(name, value, shape=None):
+    """value, an array or nested lists, as a NumPy array of integers (or booleans) of the shape expected."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise InputError(f"{name} has rows of different lengths; pad them and mask the padding") from None
+    if array.size and array.dtype.kind not in "iub":
+        raise InputError(f"{name} has type {array.dtype}; expected integers")
+    if shape is not None and array.shape != shape:
+        raise InputError(f"{name} has shape {array.shape}; expected input_ids' shape {shape}")
+    return array
 
 
 class KVCache:
