@@ -103,7 +103,7 @@ class Trainer:
         )
         self.done = self.saved = 0  # updates made; the step of the last checkpoint
         self.seconds = 0.0  # spent training, over all sittings
-        self.history, self.lines, self.matmul_rate, self.stop_signal = [], None, None, None
+        self.history, self.lines, self.matmul_rate, self.stop_signal = [], None, 0.0, None
         self.tokens_per_step = rows * model.config.n_ctx
         self.resumed, self.same_kernels = resume is not None, True
         self.begun = False  # the run's directory holds this run, from which it can be resumed
@@ -167,7 +167,7 @@ class Trainer:
     def _start(self):
         config = self.model.config
         self.lines = entropy_lines(self.train_ids, config.vocab_size)
-        self.matmul_rate = matmul_flops_per_second(self.model.xp, self.threads, self.model.params.dtype)
+        self._measure_products(seconds=0.1)
         if self.out is None:
             return
         with self._writing(self.out):
@@ -212,12 +212,21 @@ class Trainer:
 
     def _mfu(self, rate):
         """Model FLOPs utilization (Chowdhery et al. 2022): what the model needs per second / what a product reaches."""
-        return round(rate * training_flops_per_token(self.model.config) / self.matmul_rate, 4)
+        needed = rate * training_flops_per_token(self.model.config)
+        if needed > self.matmul_rate:  # it was measured while other programs took part of the machine
+            self._measure_products()
+        return round(needed / self.matmul_rate, 4)
+
+    def _measure_products(self, seconds=0.02):
+        """Measures the rate of a product, and keeps it when it has grown. Where other programs run, one thread may be
+        faster than several, which wait for the slowest."""
+        for threads in {1, self.threads}:
+            rate = matmul_flops_per_second(self.model.xp, threads, self.model.params.dtype, seconds=seconds)
+            self.matmul_rate = max(self.matmul_rate, rate)
 
     def _glance(self):
         """The loss on a fixed part of the validation text. The rate of a product is measured again: it may grow."""
-        rate = matmul_flops_per_second(self.model.xp, self.threads, self.model.params.dtype, seconds=0.02)
-        self.matmul_rate = max(self.matmul_rate, rate)
+        self._measure_products()
         return self._evaluate(max_windows=EVALUATION_WINDOWS).nats_per_token
 
     def _evaluate(self, n_bytes=None, max_windows=None):
