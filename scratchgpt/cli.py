@@ -39,6 +39,12 @@ class Parser(argparse.ArgumentParser):
     def error(self, message):
         raise InputError(f"{message}; see {self.prog} --help")
 
+    def parse_known_args(self, args=None, namespace=None):
+        namespace, unknown = super().parse_known_args(args, namespace)
+        if unknown:  # the command itself says so, and names its own help
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return namespace, unknown
+
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog):
@@ -136,7 +142,7 @@ def add_train(parser):
         )  # fmt: skip
     run = groups["run"]
     run.add_argument("--resume", metavar="DIR", help="continue the run in DIR from its checkpoint, bit for bit, with "
-                     "the run's own options; --steps may be raised")  # fmt: skip
+                     "the run's own options; --steps may be raised, --data say where the text is now")  # fmt: skip
     run.add_argument("--force", action="store_true", help="overwrite the run that --out already holds")
     run.add_argument("--quiet", action="store_true", help="no progress, no table, no sample")
     parser.set_defaults(run=train)
@@ -289,6 +295,7 @@ def sample(args):
 def show_sample(model, tokenizer, prompt, quiet=False, **settings):
     """Prints the prompt and what follows it as it is drawn, whole characters at a time; says so (unless quiet) on
     stderr when the context is full."""
+    from scratchgpt.backend import silence_float_warnings
     from scratchgpt.sampling import generate
     from scratchgpt.tokenizers.formats import END_OF_TEXT
 
@@ -299,8 +306,9 @@ def show_sample(model, tokenizer, prompt, quiet=False, **settings):
 
     ids = generate(model, tokenizer.encode(prompt), on_slide=None if quiet else on_slide, **settings)
     print(prompt, end="", flush=True)
-    for text in tokenizer.decode_stream(until(ids, tokenizer.special_tokens.get(END_OF_TEXT))):
-        print(text, end="", flush=True)
+    with silence_float_warnings(model.xp):  # a diverged model is sampled all the same
+        for text in tokenizer.decode_stream(until(ids, tokenizer.special_tokens.get(END_OF_TEXT))):
+            print(text, end="", flush=True)
     print(flush=True)
 
 

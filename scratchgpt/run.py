@@ -15,7 +15,9 @@ from scratchgpt.train import TrainConfig, Trainer, option, options_of, refuse_ot
 
 SHAPE = ("n_layer", "n_head", "n_embd", "n_ctx", "dropout", "init")  # what a preset sets, unless an option does
 DTYPES = ("float32", "float64")
-MAY_CHANGE = ("steps", "threads", "checkpoint_every", "eval_every", "log_every", "device")  # when a run is resumed
+MAY_CHANGE = (  # when a run is resumed; the data may have moved: the Trainer checks that the text is the same
+    "data", "steps", "threads", "checkpoint_every", "eval_every", "log_every", "device",
+)  # fmt: skip
 BYTES_PER_PARAMETER = {"float32": 16, "float64": 32}  # weights, gradient, m and v
 
 
@@ -104,7 +106,7 @@ def same_option(name, value, saved):
     """Whether an option says what the run has: files and directories may be written in several ways."""
     if name == "out":
         return Path(value).resolve() == Path(saved).resolve()
-    return value == saved or (name == "data" and whole_name(value) == saved)
+    return value == saved
 
 
 def whole_name(data):

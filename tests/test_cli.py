@@ -192,7 +192,7 @@ def test_a_preset_sets_the_shape_and_options_change_it():
     ("options", "message"),
     [
         (["--steps", "x"], "invalid int value"),
-        (["--stepz", "3"], "unrecognized arguments"),
+        (["--stepz", "3"], "unrecognized arguments: --stepz 3; see scratchgpt train --help"),
         (["--preset", "gpt9"], "invalid choice"),
         (["--steps", "0"], "steps is 0"),
         (["--n-head", "3"], "not divisible"),
@@ -309,6 +309,19 @@ def test_resume_refuses_a_changed_text(capsys, tmp_path, text_file):
     assert main(["train", "--data", str(data), "--out", str(out), "--steps", "2", "--quiet", *TINY]) == 0
     data.write_bytes(text_file.read_bytes().replace(b"HELENA", b"HERMIA"))
     assert "another text" in refused(capsys, "train", "--resume", out)
+    data.rename(tmp_path / "moved.txt")
+    assert "does not exist" in refused(capsys, "train", "--resume", out)
+    assert "another text" in refused(capsys, "train", "--resume", out, "--data", tmp_path / "moved.txt")
+
+
+def test_resume_takes_the_data_from_where_it_has_moved(tmp_path, text_file):
+    data, out = tmp_path / "data.txt", tmp_path / "run"
+    data.write_bytes(text_file.read_bytes())
+    assert main(["train", "--data", str(data), "--out", str(out), "--steps", "2", "--quiet", *TINY]) == 0
+    moved = data.rename(tmp_path / "moved.txt")
+    resume = ["train", "--resume", str(out), "--quiet"]
+    assert main([*resume, "--data", str(moved), "--steps", "3"]) == 0
+    assert main([*resume, "--steps", "4"]) == 0
 
 
 # ---- what stops a run
