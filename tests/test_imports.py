@@ -16,7 +16,7 @@ ORDER = [
     *("checkpoint", "sampling", "distributed", "evaluation", "plot", "progress", "train", "run", "check", "doctor"),
     *("bench", "cli"),
 ]
-MAY_IMPORT_TORCH = {"bench/worker.py", "bench/torch_gpt.py", "check/compare.py"}
+MAY_IMPORT_TORCH = {"bench/worker.py", "bench/torch_gpt.py"}
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
 

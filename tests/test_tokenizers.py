@@ -223,7 +223,7 @@ def test_streaming_memory_is_flat():
             peaks.append(tracemalloc.get_traced_memory()[1])
     finally:
         tracemalloc.stop()
-    # the issue is growth with the text; 2 MB is what the cache may still fill up after the first part
+    # what matters is growth with the text; 2 MB is what the cache may still fill up after the first part
     assert peaks[-1] - peaks[0] < 2_000_000
 
 
