@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from scratchgpt import interop
-from scratchgpt.backend import get_module
+from scratchgpt.backend import available_cores, get_module
 from scratchgpt.checkpoint import load_state
 from scratchgpt.data import EMBEDDED, load_text, split_text
 from scratchgpt.errors import InputError
-from scratchgpt.models.gpt import GPT, PRESETS, GPTConfig, count_parameters
+from scratchgpt.models.gpt import GPT, PRESETS, GPTConfig, activation_bytes, count_parameters
 from scratchgpt.tokenizers import BPETokenizer
 from scratchgpt.train import TrainConfig, Trainer, option, options_of, refuse_other_run
 
@@ -18,7 +18,7 @@ DTYPES = ("float32", "float64")
 MAY_CHANGE = (  # when a run is resumed; the data may have moved: the Trainer checks that the text is the same
     "data", "steps", "threads", "checkpoint_every", "eval_every", "log_every", "device",
 )  # fmt: skip
-BYTES_PER_PARAMETER = {"float32": 16, "float64": 32}  # weights, gradient, m and v
+ID_BYTES = 16  # a token id of a step, and the copy of it that goes to a shard
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,9 @@ class RunConfig(TrainConfig):
 
     def __post_init__(self):
         super().__post_init__()
+        for name in ("data", "out", "tokenizer"):
+            if getattr(self, name) == "":
+                raise InputError(f"{name} is empty; expected a path (is a shell variable unset?)")
         for each in options_of(RunConfig):
             choices, value = each.metadata.get("choices"), getattr(self, each.name)
             if choices and value not in (*choices, each.default):
@@ -127,15 +130,20 @@ def model_config(config, vocab_size):
 
 
 def check_memory(shape, config):
-    """Raises InputError when weights, gradient, m and v alone exceed this machine's memory."""
-    needed = sum(count_parameters(shape).values()) * BYTES_PER_PARAMETER[config.dtype]
+    """Raises InputError when a run cannot fit this machine: weights, m and v, a gradient per thread, one row's
+    activations per thread and the ids of a step already exceed its memory."""
     if config.device != "cpu" or "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", ()):
         return
+    number = 8 if config.dtype == "float64" else 4
+    threads = min(config.threads or available_cores(), config.batch_size)
+    state = sum(count_parameters(shape).values()) * number * (3 + threads)
+    rows = config.batch_size * config.accumulate
+    needed = state + threads * activation_bytes(shape, shape.n_ctx, number) + rows * (shape.n_ctx + 1) * ID_BYTES
     present = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > present:
         raise InputError(
-            f"training this model takes {needed / 2**30:,.0f} GiB for weights, gradient and optimizer alone; this "
-            f"machine has {present / 2**30:,.0f} GiB; make n_layer, n_embd or vocab_size smaller"
+            f"this run takes at least {needed / 2**30:,.0f} GiB, {state / 2**30:,.0f} of them for weights, gradients "
+            f"and optimizer; this machine has {present / 2**30:,.0f} GiB; make the model, n_ctx or batch_size smaller"
         )
 
 

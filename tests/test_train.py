@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scratchgpt import run
 from scratchgpt.checkpoint import STATE_FILE, load_state
 from scratchgpt.errors import InputError, NonFiniteError
 from scratchgpt.evaluation import evaluate
@@ -494,3 +495,20 @@ def test_progress_prints_plain_lines_where_there_is_no_terminal(capsys):
 
 def test_the_measured_product_rate_is_a_positive_number():
     assert 0 < matmul_flops_per_second(np, 1, n=64, seconds=0.01) < math.inf
+
+
+@pytest.mark.parametrize(
+    "too_much",
+    [
+        {"preset": "gpt3"},
+        {"batch_size": 10**9},
+        {"n_ctx": 10**9, "batch_size": 1},
+        {"dtype": "float64", "n_embd": 2**16},
+    ],
+)
+def test_a_run_that_cannot_fit_this_machine_is_refused_before_anything_is_made(tmp_path, too_much):
+    text = tmp_path / "text.txt"
+    text.write_text("a text " * 50)
+    with pytest.raises(InputError, match=r"this run takes at least [\d,]+ GiB, [\d,]+ of them for weights"):
+        run.start(run.config_from({"data": str(text), "out": str(tmp_path / "run")} | too_much))
+    assert not (tmp_path / "run").exists()

@@ -147,6 +147,13 @@ def training_flops_per_token(config, n_ctx=None):
     return 6 * weights + 12 * config.n_layer * config.n_embd * (n_ctx or config.n_ctx)
 
 
+def activation_bytes(config, T, itemsize=4):
+    """About what one row of T tokens keeps between forward and backward on the CPU: per token and layer two norms
+    (input and output), q, k, v, the heads' output, the feed-forward twice, and attention's probabilities."""
+    floats = 8 * config.n_embd + 2 * config.inner + config.n_head * min(T, 256) // 2
+    return config.n_layer * T * floats * itemsize
+
+
 class GPT:
     """A GPT with its parameters. Everything it computes goes through the op table `ops`.
 
@@ -277,11 +284,7 @@ class GPT:
         return int((labels[:, 1:] != IGNORED).sum())
 
     def activation_bytes(self, T):
-        """About what one row of T tokens keeps between forward and backward on the CPU: per token and layer two norms
-        (input and output), q, k, v, the heads' output, the feed-forward twice, and attention's probabilities."""
-        config = self.config
-        floats = 8 * config.n_embd + 2 * config.inner + config.n_head * min(T, 256) // 2
-        return config.n_layer * T * floats * self.params.dtype.itemsize
+        return activation_bytes(self.config, T, self.params.dtype.itemsize)
 
     def check_length(self, length):
         if length > self.config.n_ctx:
