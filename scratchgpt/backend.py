@@ -120,7 +120,7 @@ def get_module(device):
             "device cuda needs CuPy, which is not installed; run pip install 'scratchgpt[cuda12]' "
             "(CUDA 12) or 'scratchgpt[cuda13]' (CUDA 13), or use --device cpu"
         ) from None
-    except Exception as error:  # CuPy is there, but a library of CUDA that it loads is not
+    except (ImportError, OSError, RuntimeError) as error:  # CuPy is there, but a library of CUDA that it loads is not
         why = " ".join(str(error.__cause__ or error).split())
         raise InputError(f"device cuda: CuPy cannot be imported: {why}; reinstall it, or use --device cpu") from None
     if not cupy.is_available():
