@@ -328,6 +328,7 @@ def add_tokenizer(parser):
     one = actions.add_parser("train", help="learn merges from a text", description="Learn merges from a text.")
     one.add_argument("--data", default="plays", metavar="NAME", help="a UTF-8 text file, or plays (default: plays)")
     one.add_argument("--vocab-size", type=int, default=1024, metavar="N", help="257 or more (default: 1024)")
+    one.add_argument("--processes", type=int, default=1, metavar="N", help="how many count the words (default: 1)")
     one.add_argument("--out", required=True, metavar="DIR", help="where vocab.json, merges.txt, tokenizer.json go")
     one.add_argument("--force", action="store_true", help="overwrite the files that DIR already holds")
     one.set_defaults(run=tokenizer_train)
@@ -344,7 +345,7 @@ def add_tokenizer(parser):
 
 
 def tokenizer_train(args):
-    from scratchgpt.data import load_text
+    from scratchgpt.data import path_of
     from scratchgpt.run import check_can_be_made
     from scratchgpt.tokenizers import BPETokenizer
     from scratchgpt.train import refuse_other_run
@@ -353,22 +354,28 @@ def tokenizer_train(args):
     if not args.force:
         refuse_other_run(out, "overwrite its tokenizer with --force, or give another --out")
     check_can_be_made(out)
-    tokenizer = BPETokenizer.train(load_text(args.data), args.vocab_size)
+    tokenizer = BPETokenizer.train_file(path_of(args.data), args.vocab_size, processes=args.processes)
     out.mkdir(parents=True, exist_ok=True)
     tokenizer.save(out)
     print(f"{tokenizer.vocab_size:,} tokens, in {out}")
 
 
 def tokenizer_encode(args):
-    from scratchgpt.data import decode_text, load_text
+    from scratchgpt.data import decode_text, path_of
     from scratchgpt.interop import load_tokenizer
+    from scratchgpt.tokenizers.split import read_text
 
     tokenizer = load_tokenizer(args.directory)
-    if args.text is not None:
-        text = args.text
-    else:
-        text = load_text(args.data) if args.data else decode_text(sys.stdin.buffer.read(), "standard input")
-    print(*tokenizer.encode(text))
+    if args.data is None:
+        text = decode_text(sys.stdin.buffer.read(), "standard input") if args.text is None else args.text
+        print(*tokenizer.encode(text))
+        return
+    path = path_of(args.data)
+    for _ in read_text(path):
+        pass  # a byte that is not text is found before the first id is printed
+    for number, ids in enumerate(tokenizer.encode_file(path)):
+        sys.stdout.write(" " * (number > 0) + " ".join(map(str, ids.tolist())))
+    print()
 
 
 def tokenizer_decode(args):

@@ -18,6 +18,7 @@ from scratchgpt.data import load_text, split_text
 from scratchgpt.evaluation import evaluate
 from scratchgpt.models.gpt import PRESETS
 from scratchgpt.run import RunConfig, config_from
+from scratchgpt.tokenizers import BPETokenizer
 
 TINY = ["--vocab-size", "300", "--n-layer", "1", "--n-head", "2", "--n-embd", "16", "--n-ctx", "32",
         "--batch-size", "4", "--warmup-steps", "2", "--checkpoint-every", "10", "--eval-every", "10"]  # fmt: skip
@@ -162,6 +163,25 @@ def test_tokenizer_trains_encodes_and_decodes(capsys, tmp_path, text_file):
     assert "out of range" in refused(capsys, "tokenizer", "decode", out, "290")
     piped = process("tokenizer", "encode", out, stdin=subprocess.PIPE)
     assert piped.communicate(text)[0] == ids
+
+
+def test_tokenizer_reads_files_in_blocks_with_the_same_merges_and_ids(capsys, tmp_path):
+    """The file is longer than a block, and its last byte may be what is wrong with it."""
+    corpus = tmp_path / "corpus.txt"
+    text = load_text("plays") * 2
+    corpus.write_bytes(text.encode())
+    for processes in (1, 2):
+        out = tmp_path / str(processes)
+        options = ("--vocab-size", 300, "--processes", processes, "--out", out)
+        assert said(capsys, "tokenizer", "train", "--data", corpus, *options)[0] == 0
+    tokenizer = interop.load_tokenizer(out)
+    whole = BPETokenizer.train(text, 300)
+    assert tokenizer.merges == interop.load_tokenizer(tmp_path / "1").merges == whole.merges
+    _, ids, _ = said(capsys, "tokenizer", "encode", out, "--data", corpus)
+    assert [int(word) for word in ids.split()] == tokenizer.encode(text)
+    with open(corpus, "ab") as file:
+        file.write(b"\xff")
+    assert f"byte {corpus.stat().st_size - 1}" in refused(capsys, "tokenizer", "encode", out, "--data", corpus)
 
 
 def test_a_trained_tokenizer_can_be_given_to_train(tmp_path, text_file, run_dir):

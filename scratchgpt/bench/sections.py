@@ -8,7 +8,6 @@ import shutil
 import statistics
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 from scratchgpt import data
 from scratchgpt.backend import AVX512_NEEDED, cpu_flags
@@ -19,7 +18,7 @@ from scratchgpt.tokenizers import bench as tokenizers_bench
 
 SAME_LOSS = 1e-4  # relative: float32 rounding through a whole model stays an order below
 NEW_TOKENS = 256
-PLAYS_FILE = Path(data.__file__).parent / data.EMBEDDED["plays"]
+PLAYS_FILE = data.path_of("plays")
 PROMPT = list(range(1, 17))
 
 

@@ -18,16 +18,20 @@ EMBEDDED = {"plays": "shakespeare_plays.txt"}  # name -> file beside this one; a
 HELD_OUT = 0.1  # the share of a text's bytes, at its end, that is never trained on
 
 
+def path_of(source):
+    """The file of an embedded corpus ("plays"), or the path given. Raises InputError for an empty name."""
+    if not str(source):
+        raise InputError(f"the data file's name is empty; give a path, or one of: {', '.join(EMBEDDED)}")
+    return Path(__file__).parent / EMBEDDED[source] if source in EMBEDDED else Path(source)
+
+
 def load_text(source):
     """The text of an embedded corpus ("plays") or of a UTF-8 file, line ends as they are.
 
     Raises InputError when the file is missing, empty, binary (it holds a NUL) or not UTF-8, with the byte's offset.
     """
-    if not str(source):
-        raise InputError(f"the data file's name is empty; give a path, or one of: {', '.join(EMBEDDED)}")
-    path = Path(__file__).parent / EMBEDDED[source] if source in EMBEDDED else Path(source)
     try:
-        content = path.read_bytes()
+        content = path_of(source).read_bytes()
     except FileNotFoundError:
         raise InputError(
             f"data file {source} does not exist; give a UTF-8 text file, or one of: {', '.join(EMBEDDED)}"
