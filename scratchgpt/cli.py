@@ -1,4 +1,4 @@
-"""The command line: `scratchgpt train`, eval, sample, tokenizer, params, doctor, bench.
+"""The command line: `scratchgpt train`, eval, sample, tokenizer, params, and the commands that live elsewhere.
 
 Imports are inside the functions, so that --version is quick and Ctrl-C finds its handler as soon as NumPy is loaded.
 """
@@ -19,9 +19,13 @@ EPILOG = """exit codes: 0 done, 1 stopped (a number was not finite, or a file co
 130 stopped by Ctrl-C after saving. Start with: scratchgpt train"""
 NOTHING_SAVED = "interrupted before training began; nothing was saved: run the command again"
 GROUPS = ("data", "model", "optimisation", "run")  # of train's options, as --help shows them
-ELSEWHERE = {  # command -> what it does; scratchgpt.<command> has add_arguments(parser) and main(args)
-    "doctor": "show what this machine has and what costs speed",
-    "bench": "measure training and sampling beside PyTorch",
+ELSEWHERE = {  # command -> what it does, and the module that has its add_arguments(parser) and main(args)
+    "lesson": ("step through the lessons, line by line", "scratchgpt.lesson.command"),
+    "homework": ("exercises whose check names the mistake", "scratchgpt.homework.command"),
+    "check": ("check any backward against its forward, numerically", "scratchgpt.check.command"),
+    "compare": ("run a model beside PyTorch's and find the first wrong number", "scratchgpt.check.lockstep_command"),
+    "doctor": ("show what this machine has and what costs speed", "scratchgpt.doctor"),
+    "bench": ("measure training and sampling beside PyTorch", "scratchgpt.bench"),
 }
 EVALUATION_RULE = (
     "Every token of the text but the very first is predicted exactly once: windows of n_ctx tokens advance by "
@@ -114,10 +118,10 @@ def build_parser(command=None):
         one = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         if name == command:
             add(one)
-    for name, text in ELSEWHERE.items():
+    for name, (text, place) in ELSEWHERE.items():
         one = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         if name == command:
-            module = import_module(f"scratchgpt.{name}")
+            module = import_module(place)
             module.add_arguments(one)
             one.set_defaults(run=module.main)
     return parser

@@ -13,10 +13,10 @@ PACKAGE = Path(scratchgpt.__file__).parent
 # Lowest first: a module imports modules before its own, or parts of its own package.
 ORDER = [
     *("errors", "files", "backend", "ops", "params", "optim", "blocks", "models", "tokenizers", "data", "interop"),
-    *("checkpoint", "sampling", "distributed", "evaluation", "plot", "progress", "train", "run", "check", "doctor"),
-    *("bench", "cli"),
+    *("checkpoint", "sampling", "distributed", "evaluation", "plot", "progress", "train", "run", "check"),
+    *("homework", "lesson", "doctor", "bench", "cli"),
 ]
-MAY_IMPORT_TORCH = {"bench/worker.py", "bench/torch_gpt.py"}
+MAY_IMPORT_TORCH = {"bench/worker.py", "bench/torch_gpt.py", "check/lockstep.py"}
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
 
