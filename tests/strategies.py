@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from hypothesis import strategies as st
 
-from scratchgpt.check.gradient import check_gradients
+from scratchgpt.check.derivatives import check_gradients
 
 
 @dataclass(frozen=True, repr=False)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scratchgpt.check.gradient import (
+from scratchgpt.check.derivatives import (
     central_difference_gradient,
     check_gradients,
     complex_step_gradient,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scratchgpt import distributed
-from scratchgpt.check.gradient import relative_error
+from scratchgpt.check.derivatives import relative_error
 from scratchgpt.distributed import Shards
 from scratchgpt.errors import InputError
 from scratchgpt.models.gpt import GPT, IGNORED, PRESETS, GPTConfig, count_parameters, parameter_spec

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scratchgpt import interop
-from scratchgpt.check.gradient import relative_error
+from scratchgpt.check.derivatives import relative_error
 from scratchgpt.models.gpt import GPT
 from scratchgpt.ops import table
 from scratchgpt.optim import AdamW, cosine_schedule

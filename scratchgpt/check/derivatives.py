@@ -7,6 +7,7 @@ A check sees only what it looks at. The scalar that is differentiated is sum(dou
 out.sum() the softmax and layer norm have constant sums, and most wrong backwards pass.
 """
 
+import inspect
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,3 +127,44 @@ def check_gradients(forward, backward, arrays, seed=0, method="complex_step", do
     given += (None,) * len(arrays)  # a gradient that was not returned is reported
     expected = numeric_gradients(forward, arrays, dout, method)
     return [compare_gradient(f"d{name}", gradient, expected[name]) for name, gradient in zip(arrays, given)]
+
+
+class Report:
+    """The rows of one check, one for each gradient; iterating gives them, str() shows them, `ok` is the verdict."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    @property
+    def ok(self):
+        return all(row.ok for row in self.rows)
+
+    def __iter__(self):
+        return iter(self.rows)
+
+    def __str__(self):
+        return "\n".join(map(str, self.rows))
+
+
+def gradient(forward, backward, *args, seed=0, dout=None, **options):
+    """Is backward the derivative of forward? Returns a Report.
+
+    forward(*args, **options) -> out, cache and backward(dout, cache) -> a gradient for each float array in args. A tuple
+    of ints in args is a shape: standard normal numbers from seed are drawn for it.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = [rng.standard_normal(arg) if isinstance(arg, tuple) else arg for arg in args]
+    names = list(inspect.signature(forward).parameters)
+    places = {names[i]: i for i, arg in enumerate(drawn) if isinstance(arg, np.ndarray) and arg.dtype.kind == "f"}
+
+    def call(**arrays):
+        return forward(*(arrays.get(name, arg) for name, arg in zip(names, drawn)), **options)
+
+    arrays = {name: drawn[i] for name, i in places.items()}
+    return Report(check_gradients(call, backward, arrays, seed, dout=dout))
+
+
+def assert_gradients(forward, backward, *args, **settings):
+    """Raises AssertionError with the report as its message unless gradient(...) is ok: for pytest."""
+    report = gradient(forward, backward, *args, **settings)
+    assert report.ok, f"\n{report}"
