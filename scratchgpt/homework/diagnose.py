@@ -37,6 +37,8 @@ def same(value, expected, tolerance=EXACT):
         value, expected = numbers(value), numbers(expected)
         if value is None or value.shape != expected.shape:
             return False
+        if not (np.isfinite(value).all() and np.isfinite(expected).all()):  # inf <= tolerance * inf
+            return np.array_equal(value, expected)
         gap = np.abs(value - expected).max(initial=0.0)
         return bool(gap <= tolerance * max(np.abs(expected).max(initial=0.0), np.abs(value).max(initial=0.0)))
     if isinstance(expected, dict):
@@ -53,9 +55,10 @@ def same(value, expected, tolerance=EXACT):
 def numbers(value):
     """value as a float64 array, or None where it is not made of real numbers."""
     try:
-        return np.asarray(value, np.float64)
-    except (TypeError, ValueError):
+        array = np.asarray(value)
+    except ValueError:  # rows of different lengths
         return None
+    return array.astype(np.float64) if array.dtype.kind in "biuf" else None
 
 
 def diagnose(exercise, output, cases, values):
@@ -98,7 +101,7 @@ def explain(output, knobs, cases, values, dims):
 
 
 def fit_terms(output, model, value):
-    """{term: coefficient} with which the model gives the value; {} where it has no terms and is equal; None otherwise."""
+    """{term: coefficient} with which the model gives the value; {} where it has none and is equal; else None."""
     if not isinstance(model, dict) or not output.right:
         if isinstance(model, np.ndarray | np.generic | float) and not output.right:
             model = {"": np.asarray(model)}  # a result of numbers may still be off by a factor

@@ -64,7 +64,7 @@ class Output:
     `knobs` ({knob: {wrong value: what the student did}}) computes what that mistake computes. It returns either the
     result itself, or {term: array} whose combination with the coefficients `right` is the result. Then the student's
     result is also fitted as a combination of the terms, and a coefficient that is 0, negated or off by a readable
-    factor is a mistake that need not be listed. A term whose right coefficient is 0 is one that students add by mistake.
+    factor is a mistake that need not be listed. A term whose right coefficient is 0 is one that some add by mistake.
     scales: {factor: note}, a note to add where a coefficient is off by that factor ("D", "1/N").
     invariants: (holds(value, inputs) -> bool, hint) pairs; the hint is given where no mistake is recognised.
     """

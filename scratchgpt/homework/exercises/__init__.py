@@ -1,0 +1,25 @@
+"""One file for each exercise, each with an `EXERCISE`; to add one is to add a file and its name here."""
+
+import difflib
+from importlib import import_module
+
+from scratchgpt.errors import InputError
+
+NAMES = (  # in the order in which they are best done
+    "bpe", "linear", "gelu", "cross_entropy", "layer_norm", "embedding", "dropout", "attention", "kv_cache", "adamw",
+    "accumulation", "flash_attention",
+)  # fmt: skip
+
+
+def exercise_names():
+    """The names of all exercises, in the order in which they are best done."""
+    return NAMES
+
+
+def find_exercise(name):
+    """The Exercise of that name; an InputError that offers the nearest name where there is none."""
+    if name not in NAMES:
+        near = difflib.get_close_matches(name, NAMES, 1)
+        offer = f"did you mean {near[0]}?" if near else f"there are {', '.join(NAMES)}"
+        raise InputError(f"there is no exercise called {name!r}; {offer}")
+    return import_module(f"scratchgpt.homework.exercises.{name}").EXERCISE

@@ -1,0 +1,297 @@
+"""The process a student's file runs in: `python -I runner.py FILE LIBRARY`, requests on stdin, answers on stdout.
+
+It has a limit on time and memory, writes no file, starts no process, opens no socket and cannot import the library. It
+never learns the right answers. That is a fence, not a sandbox: it stops accidents and copying, not an attacker.
+This file imports nothing of scratchgpt; `grade.py` imports `pack` and `unpack` from it.
+"""
+
+import inspect
+import json
+import os
+import signal
+import sys
+import traceback
+
+import numpy as np
+
+CASE_SECONDS = 1.0  # of processor time; a case takes milliseconds
+MEMORY = 2 << 30  # bytes of address space
+FORBIDDEN = ("scratchgpt", "torch", "jax", "tensorflow", "autograd", "cupy", "mygrad", "tinygrad")
+DENIED = ("subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.kill", "socket.", "ctypes.",
+          "shutil.", "os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.chmod", "os.truncate")  # fmt: skip
+
+
+# ---- values as bytes: JSON for the structure, raw memory for the arrays
+
+
+def pack(value):
+    """A tree of None, bool, int, float, str, bytes, list, tuple, dict, set and arrays, as bytes."""
+    chunks = []
+    head = json.dumps(encode(value, chunks)).encode()
+    return len(head).to_bytes(8, "big") + head + b"".join(chunks)
+
+
+def unpack(data):
+    """The inverse of pack."""
+    size = int.from_bytes(data[:8], "big")
+    return decode(json.loads(data[8 : 8 + size]), memoryview(data)[8 + size :])
+
+
+def encode(value, chunks):
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biufc":
+        offset = sum(map(len, chunks))
+        chunks.append(np.ascontiguousarray(value).tobytes())
+        return {"array": [value.dtype.str, np.shape(value), offset, isinstance(value, np.generic)]}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, bytes):
+        return {"bytes": value.decode("latin-1")}
+    if isinstance(value, dict):
+        return {"dict": [[encode(key, chunks), encode(each, chunks)] for key, each in value.items()]}
+    for kind in (list, tuple, set, frozenset):
+        if isinstance(value, kind):
+            return {kind.__name__: [encode(each, chunks) for each in value]}
+    return {"other": type(value).__name__}
+
+
+class Other(str):
+    """The name of the type of a value that is neither a number, a text, an array nor a collection of them."""
+
+
+def decode(value, chunks):
+    if not isinstance(value, dict):
+        return value
+    ((kind, held),) = value.items()
+    if kind == "array":
+        dtype, shape, offset, scalar = held
+        dtype = np.dtype(dtype)
+        count = int(np.prod(shape, dtype=np.int64))
+        array = np.frombuffer(chunks[offset : offset + count * dtype.itemsize], dtype).reshape(shape).copy()
+        return array[()] if scalar else array
+    if kind == "bytes":
+        return held.encode("latin-1")
+    if kind == "other":
+        return Other(held)
+    if kind == "dict":
+        return {decode(key, chunks): decode(each, chunks) for key, each in held}
+    made = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}[kind]
+    return made(decode(each, chunks) for each in held)
+
+
+def send(stream, value):
+    data = pack(value)
+    stream.write(len(data).to_bytes(8, "big") + data)
+    stream.flush()
+
+
+def receive(stream):
+    """The next message, or None at the end of the stream."""
+    head = stream.read(8)
+    return unpack(stream.read(int.from_bytes(head, "big"))) if len(head) == 8 else None
+
+
+# ---- the fence
+
+
+class OutOfTime(BaseException):
+    """A case took longer than it may; no `except Exception` in the student's code catches it."""
+
+
+def out_of_time(number, frame):
+    raise OutOfTime
+
+
+def limit_resources():
+    try:
+        import resource
+    except ImportError:  # Windows has no limits to set; the parent's own limit on time remains
+        return
+    for kind, most in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
+        hard = resource.getrlimit(kind)[1]
+        resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+
+
+def fence(library):
+    """From here on: no import of the library or of a framework, no file written, nothing of the library read."""
+
+    def hook(event, args):
+        if event == "import" and args[0].partition(".")[0] in FORBIDDEN:
+            raise ImportError(f"{args[0]} may not be imported in an exercise")
+        if event == "open":
+            path, mode, flags = args[0], args[1] or "r", args[2] or 0
+            writes = set(mode) & set("wax+") or flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+            inside = isinstance(path, str | bytes) and os.path.realpath(os.fsdecode(path)).startswith(library)
+            if writes or inside:
+                raise PermissionError(f"an exercise may not open {path!r}")
+        elif event.startswith(DENIED):
+            raise PermissionError(f"an exercise may not use {event}")
+
+    sys.addaudithook(hook)
+
+
+def timer(seconds):
+    """An OutOfTime after that much processor time; 0 ends the watch."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+
+
+# ---- running cases
+
+
+class Watcher:
+    """A line tracer over the student's file: stops at the first array that `found` accepts, and remembers where."""
+
+    def __init__(self, path, found):
+        self.path, self.found, self.where, self.line = path, found, None, {}
+
+    def __call__(self, frame, event, argument):
+        if frame.f_code.co_filename != self.path:
+            return None
+        if self.where is None:
+            for name, value in [*frame.f_locals.items(), ("the result", argument if event == "return" else None)]:
+                for each in value if isinstance(value, tuple) else (value,):
+                    if isinstance(each, np.ndarray | np.generic) and self.line.get(frame) and self.found(each):
+                        self.where = self.where or {"line": self.line[frame], "name": name}
+        self.line[frame] = frame.f_lineno
+        return self
+
+
+FOUND = {
+    "nan": lambda a: a.dtype.kind in "fc" and bool(np.isnan(a).any()),
+    "inf": lambda a: a.dtype.kind in "fc" and not bool(np.isfinite(a).all()),
+    "float32": lambda a: a.dtype in (np.float32, np.float16, np.complex64),
+}
+
+
+def run_case(functions, path, calls, inputs, look_for=None, read_only=False):
+    """{"results", "overwritten", "views", "problem", "found"} of one case; a problem ends it, the rest stays."""
+    answer = {"results": {}, "overwritten": [], "views": [], "problem": None, "found": None}
+    known, kept = {}, {}
+    watcher = Watcher(path, FOUND[look_for]) if look_for else None
+    changing = {name for call in calls for name in call["changes"]}
+    held = {name: inputs[name].copy() for name in changing if isinstance(inputs.get(name), np.ndarray)}
+    for call in calls:
+        arguments = []
+        for name in call["arguments"]:
+            value = held.get(name, known.get(name, inputs.get(name)))
+            if name in inputs and name not in held and isinstance(value, np.ndarray):
+                value = value.copy()
+                value.flags.writeable = not read_only
+                kept[name] = value
+            arguments.append(value)
+        function = functions[call["function"]]
+        timer(CASE_SECONDS)
+        try:
+            if watcher:
+                sys.settrace(watcher)
+            try:
+                returned = function(*arguments)
+            finally:
+                sys.settrace(None)
+                timer(0)
+        except BaseException as error:  # whatever a student's code can raise, SystemExit and OutOfTime included
+            answer["problem"] = describe(error, path, call["function"])
+            break
+        for name in kept:
+            if not np.array_equal(kept[name], inputs[name], equal_nan=kept[name].dtype.kind in "fc"):
+                answer["overwritten"].append([call["function"], name])
+        named = name_results(call, returned)
+        if named is None:
+            answer["problem"] = {"kind": "count", "function": call["function"], "given": count_of(returned)}
+            break
+        for name, value in named.items():
+            for source, array in kept.items():
+                if isinstance(value, np.ndarray) and value.size and np.shares_memory(value, array):
+                    answer["views"].append([call["function"], name, source])
+        known |= named
+        answer["results"] |= named | {name: held[name] for name in call["changes"]}
+        kept = {}
+    answer["found"] = watcher and watcher.where
+    return answer
+
+
+def name_results(call, returned):
+    """{name: value}, or None when the number of returned values is not the number of names."""
+    names = call["gives"]
+    if not names:
+        return {}
+    if len(names) == 1:
+        return {names[0]: returned}
+    if not isinstance(returned, tuple | list):
+        return None
+    returned = list(returned)
+    while len(returned) > len(names) and returned[-1] is None:
+        returned.pop()
+    return dict(zip(names, returned)) if len(returned) == len(names) else None
+
+
+def count_of(returned):
+    return len(returned) if isinstance(returned, tuple | list) else 0 if returned is None else 1
+
+
+def describe(error, path, function):
+    """What went wrong in the student's code: {"kind", "type", "message", "line", "function"}."""
+    lines = [entry.lineno for entry in traceback.extract_tb(error.__traceback__) if entry.filename == path]
+    kind = "raises"
+    if isinstance(error, OutOfTime):
+        kind = "loop"
+    elif isinstance(error, NotImplementedError):
+        kind = "unwritten"
+    elif isinstance(error, MemoryError):
+        kind = "memory"
+    elif not lines:
+        raise error  # nothing of the student's is in it: a fault of the grader, which must not be blamed on them
+    message = str(error).splitlines()
+    return {"kind": kind, "type": type(error).__name__, "message": message[0] if message else "",
+            "line": lines[-1] if lines else None, "function": function}  # fmt: skip
+
+
+def load(path, source):
+    """The functions that the file defines, with the names of their parameters; or the problem of running it."""
+    module = {"__name__": "student", "__file__": path}
+    timer(CASE_SECONDS)
+    try:
+        exec(compile(source, path, "exec"), module)
+    except BaseException as error:  # as in run_case
+        return {}, {}, describe(error, path, None)
+    finally:
+        timer(0)
+    functions = {name: value for name, value in module.items() if inspect.isfunction(value)}
+    return functions, {name: parameters(function) for name, function in functions.items()}, None
+
+
+def parameters(function):
+    """[names of positional parameters, how many of them are needed, whether it takes any number]."""
+    given = inspect.signature(function).parameters.values()
+    positional = [each for each in given if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
+    needed = sum(each.default is each.empty for each in positional)
+    keywords = sum(each.kind == each.KEYWORD_ONLY and each.default is each.empty for each in given)
+    return [
+        [each.name for each in positional],
+        needed,
+        any(each.kind == each.VAR_POSITIONAL for each in given),
+        keywords,
+    ]
+
+
+def main(path, library):
+    answers, requests = os.fdopen(os.dup(1), "wb"), os.fdopen(os.dup(0), "rb")
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)  # what the student prints goes nowhere
+    with open(path, "rb") as file:
+        source = file.read()
+    if hasattr(signal, "SIGPROF"):
+        signal.signal(signal.SIGPROF, out_of_time)
+    np.linalg.svd(np.eye(2)), np.random.default_rng(0)  # loaded before the fence closes
+    limit_resources()
+    fence(library)
+    with np.errstate(all="ignore"):
+        functions, signatures, problem = load(path, source)
+        send(answers, {"signatures": signatures, "problem": problem})
+        while (request := receive(requests)) is not None:
+            send(answers, [run_case(functions, path, **case) for case in request])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

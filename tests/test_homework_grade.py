@@ -1,0 +1,255 @@
+"""The grader on files that misbehave: what it says, and that nothing gets out of the student's process."""
+
+import pytest
+
+from scratchgpt.errors import InputError
+from scratchgpt.homework import grade, runner
+from scratchgpt.homework.grade import check
+from scratchgpt.homework.student import Student
+
+RIGHT = """# scratchgpt homework: layer_norm
+import numpy as np
+
+
+def layer_norm_forward(x, weight, bias, eps=1e-5):
+    centred = x - x.mean(-1, keepdims=True)
+    rstd = 1 / np.sqrt((centred**2).mean(-1, keepdims=True) + eps)
+    xhat = centred * rstd
+    return xhat * weight + bias, (xhat, rstd, weight)
+
+
+def layer_norm_backward(dout, cache):
+    xhat, rstd, weight = cache
+    dxhat = dout * weight
+    dx = dxhat - dxhat.mean(-1, keepdims=True) - xhat * (dxhat * xhat).mean(-1, keepdims=True)
+    dx = dx * rstd
+    dweight = (dout * xhat).sum(0)
+    dbias = dout.sum(0)
+    return dx, dweight, dbias
+"""
+
+
+@pytest.fixture
+def submit(tmp_path):
+    """submit(old, new, ...): the report on the right solution with these replacements."""
+
+    def report(*edits, **options):
+        source = RIGHT
+        for old, new in zip(edits[::2], edits[1::2]):
+            assert old in source
+            source = source.replace(old, new)
+        path = tmp_path / "answer.py"
+        path.write_text(source, encoding="utf-8")
+        return check(path, **options)
+
+    return report
+
+
+def row(report, name):
+    return next(row for row in report.rows if row.name == name)
+
+
+def ids(report, name):
+    return [each.ids for each in row(report, name).explanations]
+
+
+def test_right_solution_passes(submit):
+    report = submit()
+    assert report.passed and report.score == 1
+    assert [row.name for row in report.rows] == ["out", "dx", "dweight", "dbias", "conduct"]
+
+
+def test_unknown_mistake_is_called_unknown_with_a_hint(submit):
+    report = submit("dx = dx * rstd", "dx = dx * rstd + 0.3 * np.sin(dout)")
+    assert row(report, "dx").explanations == []
+    assert "not a known mistake; every row of dx sums to 0" in row(report, "dx").diagnosis()
+    assert row(report, "dx").example is not None
+
+
+def test_example_is_small_and_wrong(submit):
+    example = row(submit("dx = dxhat - dxhat.mean(-1, keepdims=True) -", "dx = dxhat -"), "dx").example
+    assert example["inputs"]["x"].shape == (1, 3)
+    assert set(example["inputs"]["x"].ravel()) <= {-3, -2, -1, 0, 1, 2, 3}
+    assert abs(example["yours"] - example["right"]).max() >= grade.VISIBLE
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "output", "identity", "words"),
+    [
+        ("(dout * xhat).sum(0)", "dout * xhat", "dweight", "shape", "not summed over axis 0"),
+        ("dbias = dout.sum(0)", "dbias = dout.sum(0, keepdims=True)", "dbias", "shape", "keepdims"),
+        ("dx = dx * rstd", "dx = (dx * rstd).T", "dx", "shape", "transposed"),
+        ("dbias = dout.sum(0)", "dbias = dout.sum()", "dbias", "shape", "summed over axis 0, which should stay"),
+        ("dbias = dout.sum(0)", "dbias = np.zeros_like(weight)", "dbias", "zero", "never written"),
+        ("dbias = dout.sum(0)", "dbias = None", "dbias", "type", "dbias is NoneType"),
+        ("dx = dx * rstd", "dx = dx * np.sqrt(0 * rstd - 1)", "dx", "nan", "line 16, in dx: `dx = dx * np.sqrt"),
+        ("dx = dx * rstd", "dx = dx / (0 * rstd)", "dx", "nan", "infinity; it began at line 16"),
+        ("dxhat = dout * weight", "dxhat = (dout * weight).astype('float32')", "dx", "float32", "line 14, in dxhat"),
+        ("return dx, dweight, dbias", "return dx, dbias, dweight", "dweight", "order", "this is dbias"),
+    ],
+)
+def test_general_mistake_is_said_plainly(submit, old, new, output, identity, words):
+    report = submit(old, new)
+    assert ids(report, output) == [{identity}]
+    assert words in row(report, output).diagnosis()
+    assert not report.passed
+
+
+def test_float32_that_passes_the_tolerance_is_still_found(submit):
+    report = submit("dbias = dout.sum(0)", "short = dout.astype(np.float32); dbias = short.sum(0).astype(float)")
+    assert row(report, "dbias").error < grade.TOLERANCE
+    assert ids(report, "dbias") == [{"float32"}]
+
+
+@pytest.mark.parametrize(
+    ("edits", "identity", "words"),
+    [
+        (("dxhat = dout * weight", "dout *= weight; dxhat = dout"), "overwrites", "line 14: `dout *= weight"),
+        (("dbias = dout.sum(0)", "dbias = dout.sum(0); dout[:] = 0"), "overwrites", "overwrites its input dout"),
+        (("xhat * weight + bias, (", "x.T.T, ("), "view", "shares its memory with x"),
+        (("import numpy as np\n", "import numpy as np\nseen = []\n", "dbias = dout.sum(0)",
+          "seen.append(1); dbias = dout.sum(0) * len(seen)"), "random", "another answer the second time"),
+    ],
+)  # fmt: skip
+def test_conduct_is_graded(submit, edits, identity, words):
+    report = submit(*edits)
+    assert ids(report, "conduct") == [{identity}]
+    assert words in row(report, "conduct").diagnosis()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "identity", "words"),
+    [
+        ("dbias = dout.sum(0)", "while True: pass", "loop", "line 18: `while True: pass`"),
+        (
+            "dbias = dout.sum(0)",
+            "dbias = dout.total(0)",
+            "raises",
+            "AttributeError at line 18: `dbias = dout.total(0)`",
+        ),
+        ("dbias = dout.sum(0)", "raise SystemExit", "raises", "SystemExit at line 18"),
+        ("dbias = dout.sum(0)", "dbias = np.ones(10**11)", "memory", "more memory"),
+        ("return dx, dweight, dbias", "return dx, dweight", "count", "returns 2 values"),
+        ("return dx, dweight, dbias", "raise NotImplementedError", "unwritten", "not written yet"),
+        ("dbias = dout.sum(0)", "import os", "rules", "imports os"),
+    ],
+)
+def test_code_that_stops_says_where(submit, old, new, identity, words):
+    report = submit(old, new)
+    said = report.refusals or row(report, "dbias").explanations
+    assert [each.ids for each in said] == [{identity}]
+    assert words in str(said[0])
+    assert report.rows[0].passed == (identity != "rules")  # what ran before it is graded
+
+
+def test_loop_that_catches_everything_is_killed(submit, monkeypatch):
+    monkeypatch.setattr("scratchgpt.homework.student.ANSWER_SECONDS", 3.0)
+    stubborn = "\n    while True:\n        try:\n            while True: pass\n        except BaseException: pass\n"
+    report = submit("dbias = dout.sum(0)", stubborn)
+    assert ids(report, "dbias") == [{"loop"}]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import scratchgpt",
+        "from scratchgpt.ops import reference",
+        "import torch",
+        "__import__('os')",
+        "eval('1')",
+        "np.__loader__",
+        "open('x')",
+        "from . import reference",
+    ],
+)
+def test_rules_are_told_with_their_line(submit, line):
+    report = submit("import numpy as np\n", f"import numpy as np\n{line}\n")
+    assert not report.passed
+    assert str(report.refusals[0]).startswith("line 3: ")
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "np.lib._utils_impl.sys.modules['importlib'].import_module('scratchgpt.ops.reference')",
+        "np.lib._utils_impl.os.system('true')",
+        "np.save('written.npy', x)",
+        "np.load(LIBRARY)",
+        "np.lib._utils_impl.sys.modules['subprocess'].run(['true'])",
+    ],
+)
+def test_fence_stops_what_the_rules_do_not_see(submit, attempt, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    attempt = attempt.replace("LIBRARY", repr(grade.__file__))
+    report = submit("    centred =", f"    {attempt}\n    centred =")
+    assert ids(report, "out") == [{"raises"}]
+    said = row(report, "out").diagnosis()
+    assert "may not" in said or "KeyError" in said or "No module named 'scratchgpt'" in said
+    assert not (tmp_path / "written.npy").exists()
+
+
+def test_prints_of_a_student_do_not_disturb(submit):
+    assert submit("dbias = dout.sum(0)", "print('here', dout); dbias = dout.sum(0)").passed
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("def layer_norm_backward", "def backward", "the function layer_norm_backward is not in the file"),
+        ("(dout, cache)", "(dout, cache, x)", "another signature"),
+        ("(x, weight, bias, eps=1e-5)", "(x, bias, weight, eps=1e-5)", "another signature"),
+    ],
+)
+def test_missing_function_and_changed_signature_are_refused(submit, old, new, words):
+    report = submit(old, new)
+    assert not report.passed and report.score == 0
+    assert words in str(report.refusals[0])
+
+
+def test_other_names_for_parameters_are_fine(submit):
+    assert submit("(dout, cache)", "(dy, cache)", "dout", "dy").passed
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"def f(:\n", "line 1: does not parse"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b"import numpy\n", "does not say which exercise"),
+        (b"# scratchgpt homework: layer_nrom\n", "did you mean layer_norm?"),
+        (b"# scratchgpt homework: layer_norm/nothing\n", "has no variant 'nothing'"),
+    ],
+)
+def test_bad_file_is_one_clear_error(tmp_path, text, words):
+    path = tmp_path / "answer.py"
+    path.write_bytes(text)
+    with pytest.raises(InputError, match=words.replace("?", r"\?")):
+        check(path)
+
+
+def test_missing_file_and_directory_are_clear_errors(tmp_path):
+    with pytest.raises(InputError, match="is not there"):
+        check(tmp_path / "none.py")
+    with pytest.raises(InputError, match="is a directory"):
+        check(tmp_path)
+
+
+def test_fault_of_the_grader_is_not_blamed_on_the_student(tmp_path, monkeypatch):
+    path = tmp_path / "answer.py"
+    path.write_text(RIGHT, encoding="utf-8")
+    with Student(path) as student, pytest.raises(RuntimeError, match="a fault of the grader"):
+        student.run([((), {"x": 1})], no_such_option=True)
+
+
+def test_values_survive_the_way_between_processes():
+    import numpy as np
+
+    values = {
+        "a": [1, 2.5, None, True, "é", b"\x00\xff", (1, "b"), {("t", "a"): 3}],
+        "s": {1, 2},
+        "e": np.zeros((0, 3)),
+    }
+    back = runner.unpack(runner.pack(values | {"x": np.arange(6.0).reshape(2, 3), "n": np.float32(2)}))
+    assert {name: back[name] for name in ("a", "s")} == {name: values[name] for name in ("a", "s")}
+    assert back["e"].shape == (0, 3) and back["x"].tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert back["n"].dtype == np.float32
