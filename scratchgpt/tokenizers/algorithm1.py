@@ -61,26 +61,23 @@ def merge_pair(text, pair):
     return tuple(merged)
 
 
-def merge_steps(texts, weights, vocab):
-    """Yields a Step for each merge, adding its symbol to the set `vocab`, until no pair is left.
+def most_frequent(counts):
+    """The pair with the largest count, the lexicographically greatest where several have it."""
+    return max(counts, key=lambda pair: (counts[pair], pair))
+
+
+def merge_steps(texts, weights, vocab, vocab_size):
+    """Yields a Step for each merge, adding its symbol to the set `vocab`, while |V| < vocab_size (Algorithm 1's own
+    condition) and a pair is left.
 
     texts: tuples of symbols (str or bytes); weights: how often each text occurs.
     """
-    while counts := count_pairs(texts, weights):
-        pair = max(counts, key=lambda pair: (counts[pair], pair))  # most frequent, then greatest
+    while len(vocab) < vocab_size and (counts := count_pairs(texts, weights)):
+        pair = most_frequent(counts)
         symbol = pair[0] + pair[1]
         texts = [merge_pair(text, pair) if pair[0] in text else text for text in texts]
         vocab.add(symbol)
         yield Step(pair, counts[pair], symbol, texts)
-
-
-def until(vocab, vocab_size, steps):
-    """The steps taken while |V| < k, Algorithm 1's own condition."""
-    while len(vocab) < vocab_size:
-        step = next(steps, None)
-        if step is None:
-            return
-        yield step
 
 
 def algorithm1(strings, vocab_size):
@@ -90,7 +87,7 @@ def algorithm1(strings, vocab_size):
     """
     texts = [tuple(string) for string in strings]
     vocab = {symbol for text in texts for symbol in text}
-    yield from until(vocab, vocab_size, merge_steps(texts, [1] * len(texts), vocab))
+    return merge_steps(texts, [1] * len(texts), vocab, vocab_size)
 
 
 def algorithm1_words(text, vocab_size, end_of_word="</w>"):
@@ -105,7 +102,7 @@ def algorithm1_words(text, vocab_size, end_of_word="</w>"):
     words = Counter(text.split())
     texts = [(*word, end_of_word) for word in words]
     vocab = {symbol for text in texts for symbol in text}
-    yield from until(vocab, vocab_size, merge_steps(texts, list(words.values()), vocab))
+    return merge_steps(texts, list(words.values()), vocab, vocab_size)
 
 
 def algorithm1_bytes(text, vocab_size):
@@ -116,7 +113,7 @@ def algorithm1_bytes(text, vocab_size):
     words = Counter(split_gpt2(text))
     texts = [tuple(bytes([byte]) for byte in word.encode("utf-8")) for word in words]
     vocab = {bytes([byte]) for byte in range(256)}
-    yield from until(vocab, vocab_size, merge_steps(texts, list(words.values()), vocab))
+    return merge_steps(texts, list(words.values()), vocab, vocab_size)
 
 
 def split_gpt2(text):

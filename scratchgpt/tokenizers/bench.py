@@ -79,7 +79,7 @@ def naive_training(path, vocab_size=4096, steps=8, rounds=3):
     whole = [tuple(tokenizer.vocab[i] for i in tokenizer.encode(word)) for word in words]
     each = []
     for texts in (first, whole):
-        loop = algorithm1.merge_steps(texts, list(words.values()), set())
+        loop = algorithm1.merge_steps(texts, list(words.values()), set(), vocab_size)
         each.append(min(seconds(next, loop) for _ in range(steps)))
     naive = min(each) * len(tokenizer.merges)
     return {"ours_s": ours, "naive_at_least_s": naive, "ratio": naive / ours,
