@@ -9,7 +9,7 @@ import numpy as np
 
 from scratchgpt.errors import InputError
 from scratchgpt.homework.diagnose import Explanation, diagnose, numbers, same
-from scratchgpt.homework.exercises import exercise_names, find_exercise
+from scratchgpt.homework.exercises import exercise_names, find_exercise, variant_of
 from scratchgpt.homework.student import Student, broken_rules, exercise_of, read_source
 
 TOLERANCE = 1e-6  # relative: a right answer in float64 is within 1e-10, a wrong formula far outside on random inputs
@@ -95,13 +95,12 @@ def which(path, source, name):
                 f"`# scratchgpt homework: NAME`, with NAME one of {', '.join(exercise_names())}"
             )
         name, variant = said
-    exercise = find_exercise(name)
-    if not variant:
-        return exercise, None
-    if variant not in exercise.variants:
-        known = ", ".join(exercise.variants) or "none"
-        raise InputError(f"{name} has no variant {variant!r}; its variants are: {known}")
-    return exercise.variants[variant], variant
+    return variant_of(find_exercise(name), variant), variant or None
+
+
+def refused(path, name, why):
+    """The Report on a file that could not even be read as an answer."""
+    return Report(str(path), name or "unknown", refusals=[part("unreadable", why)], rows=[Row("answer")])
 
 
 def refusals(student, exercise):
@@ -146,7 +145,9 @@ class Grader:
         return self.student.run([(self.exercise.calls(inputs), inputs) for inputs in cases], **how)
 
     def rows(self):
-        return [*(self.row(output) for output in self.exercise.outputs), self.conduct()]
+        rows = [self.row(output) for output in self.exercise.outputs]
+        ran = not any(answer["problem"] for answer in self.answers)
+        return [*rows, self.conduct()] if ran else rows
 
     def row(self, output):
         name = output.name
@@ -268,13 +269,13 @@ class Grader:
             seeds = range(self.seed, self.seed + EXAMPLE_SEEDS)
             drawn = [self.exercise.case(sizes, seed, small=True) for seed in seeds]
             wrong = self.wrong(name, [inputs for inputs in drawn if self.exercise.readable(inputs)], visible)
-            if wrong:
-                example = min(wrong, key=weight)
-                return (
-                    example
-                    if gap(example["yours"], example["right"]) == np.inf
-                    else self.shrink(name, example, visible)
-                )
+            if not wrong:
+                continue
+            example = min(wrong, key=weight)
+            if gap(example["yours"], example["right"]) < np.inf:
+                return self.shrink(name, example, visible)
+            if sizes is not self.exercise.small[0]:  # a wrong shape shows best where an axis is longer than 1
+                return example
         return None
 
     def wrong(self, name, cases, visible):

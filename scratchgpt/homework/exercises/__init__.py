@@ -23,3 +23,13 @@ def find_exercise(name):
         offer = f"did you mean {near[0]}?" if near else f"there are {', '.join(NAMES)}"
         raise InputError(f"there is no exercise called {name!r}; {offer}")
     return import_module(f"scratchgpt.homework.exercises.{name}").EXERCISE
+
+
+def variant_of(exercise, variant):
+    """The variant of that name of an Exercise, the exercise itself where none is named."""
+    if not variant:
+        return exercise
+    if variant not in exercise.variants:
+        known = ", ".join(exercise.variants) or "none"
+        raise InputError(f"{exercise.name} has no variant {variant!r}; its variants: {known}")
+    return exercise.variants[variant]
