@@ -43,9 +43,9 @@ T, D = Q.shape
 #
 # <!-- answer: {(0, 0, 0, 0): "0 on each", (.25,) * 4: "¼ on each"}.get(tuple(P[0].round(9)), "another way") -->
 #
-# All scores in its row are equal, and a softmax of equal numbers is uniform. A softmax can never answer "nothing":
-# its row always sums to 1. (A trained model that wants nothing often looks at the first token, which then serves as
-# a sink: Xiao et al. 2024.)
+# All scores in its row are equal, and a softmax of equal numbers is uniform. A softmax can never answer "nothing": its
+# row always sums to 1. (A trained model that wants nothing often looks at the first token, which then serves as a sink:
+# Xiao et al. 2024.)
 
 # %% scores, weights, answers
 sharpness = 1.0  # @param {type:"slider", min:0, max:6, step:1}
@@ -193,8 +193,8 @@ reached = Heat(dV, rows=words, cols=["noun", "verb"], title="dV when only cat's 
 # <!-- answer: "do not change" if np.array_equal(forgotten[1, :2], right[1, :2]) else "are wrong" -->
 #
 # Padding on the right is the future of every real word, and the causal mask hides the future already. That is why GPT
-# training code may get away without a padding mask, so long as the loss ignores the padded targets. On the left
-# (usual when sampling a batch), or in a model that looks both ways (BERT), padding is visible, and the mask is needed.
+# training code may get away without a padding mask, so long as the loss ignores the padded targets. On the left (usual
+# when sampling a batch), or in a model that looks both ways (BERT), padding is visible, and the mask is needed.
 
 # %% on the right and on the left
 junk = np.array([[9.0, -9.0], [-9.0, 9.0]])
@@ -404,9 +404,9 @@ next_letter = Heat(guess, rows=text, cols=letters, title="row: the text so far e
 #
 # ## 7. What it costs
 #
-# Forward, per row of T tokens: the four linear maps of width C around it take `8 T C²` FLOPs, the two products
-# `Q Kᵀ` and `P V` take `4 T² C`. The second overtakes the first at T = 2C. Memory is worse: P has `H T²` numbers, for
-# each layer, kept until backward.
+# Forward, per row of T tokens: the four linear maps of width C around it take `8 T C²` FLOPs, the two products `Q Kᵀ`
+# and `P V` take `4 T² C`. The second overtakes the first at T = 2C. Memory is worse: P has `H T²` numbers, for each
+# layer, kept until backward.
 
 # %% [markdown] predict
 # GPT-2's smallest model has 12 layers of 12 heads; its context was 1,024 tokens. Give it 8,192. How much memory do all
@@ -427,9 +427,9 @@ memory = Bars({f"{tokens:,} tokens": size for tokens, size in gigabytes.items()}
 # %% [markdown]
 # FlashAttention (Dao et al. 2022) never stores P. Three facts make that possible.
 #
-# **1. A softmax can be computed in pieces** (Milakov & Gimelshein 2018). Keep a running maximum `m`, a running sum
-# and a running answer `a`; when a new piece brings a larger maximum, shrink what was gathered by `exp(m_old − m_new)`.
-# (A piece that is wholly hidden leaves `m` at −∞: the trap of section 4 again.)
+# **1. A softmax can be computed in pieces** (Milakov & Gimelshein 2018). Keep a running maximum `m`, a running sum and
+# a running answer `a`; when a new piece brings a larger maximum, shrink what was gathered by `exp(m_old − m_new)`. (A
+# piece that is wholly hidden leaves `m` at −∞: the trap of section 4 again.)
 
 # %% a row in two pieces
 row = S[3]  # all four keys, for the word "down"
