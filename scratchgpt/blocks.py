@@ -42,6 +42,35 @@ def dropout_backward(ops, dout, cache):
     return dout if cache is None else ops.dropout_backward(dout, cache)
 
 
+def add_forward(ops, x, branch, drop, site):
+    """x + dropout(branch), the end of a residual connection; drop and site as above. branch may be overwritten."""
+    if drop is None:
+        branch += x
+        return branch, None
+    p, key, first_row = drop
+    return ops.dropout_add_forward(x, branch, p, key + site, first_row * x[0].size)
+
+
+def add_backward(ops, dout, cache):
+    """Returns dx, dbranch."""
+    return (dout, dout) if cache is None else ops.dropout_add_backward(dout, cache)
+
+
+def embed_forward(ops, ids, wte, wpe, start=0):
+    return ops.embedding_forward(ids, wte, wpe, start)
+
+
+def embed_backward(ops, dout, cache, dwte, dwpe):
+    """Adds the gradients of the token table (V, C) and the position table (P, C) into dwte and dwpe, in place.
+
+    A head tied to the token table (Press & Wolf 2017) has put its own share into dwte before: the gradient of a
+    parameter that is used twice is the sum over both uses.
+    """
+    tokens, positions = ops.embedding_backward(dout, cache)
+    dwte += tokens
+    dwpe += positions
+
+
 def attend_forward(ops, x, p, n_head, mask=None, causal=True, kv=None):
     """Multi-head self-attention (Vaswani et al. 2017, section 3.2.2). x (B, T, C) -> (B, T, C).
 
@@ -93,8 +122,7 @@ def residual_forward(ops, x, p, norm, f, config, drop=None, site=0):
     if config.norm_first:
         h, norm_cache = norm_forward(norm_ops, h, norm_p, eps)
     h, f_cache = f(h)
-    h, drop_cache = dropout_forward(ops, h, drop, site)
-    h += x  # h is ours to overwrite; x is the caller's
+    h, drop_cache = add_forward(ops, x, h, drop, site)  # h is ours to overwrite; x is the caller's
     if not config.norm_first:
         h, norm_cache = norm_forward(norm_ops, h, norm_p, eps)
     return h, (norm_cache, f_cache, drop_cache, config.norm_first)
@@ -106,11 +134,11 @@ def residual_backward(ops, dx, cache, g, norm, f_backward):
     norm_ops, norm_g = ops.at(norm), getattr(g, norm)
     if not norm_first:
         dx = norm_backward(norm_ops, dx, norm_cache, norm_g)
-    dh = dropout_backward(ops, dx, drop_cache)
+    dx, dh = add_backward(ops, dx, drop_cache)
     dh = f_backward(dh, f_cache)
     if norm_first:
         dh = norm_backward(norm_ops, dh, norm_cache, norm_g)
-    dh += dx  # forward was: h += x, so the gradient takes both ways
+    dh += dx  # x was used twice: in the branch and past it
     return dh
 
 

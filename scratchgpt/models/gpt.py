@@ -12,7 +12,7 @@ import numpy as np
 from scratchgpt import blocks
 from scratchgpt.backend import get_module
 from scratchgpt.errors import InputError
-from scratchgpt.models import IGNORED
+from scratchgpt.models import IGNORED, count_targets
 from scratchgpt.ops import default_table
 from scratchgpt.params import ONES, ZEROS, ParamStore
 
@@ -235,7 +235,7 @@ class GPT:
         start = 0 if kv is None else kv.length
         self.check_length(start + ids.shape[1])
         mask = None if mask is None else self.xp.asarray(mask)
-        x, embedding_cache = ops.at("embedding").embedding_forward(self.xp.asarray(ids), p.wte, p.wpe, start)
+        x, embedding_cache = blocks.embed_forward(ops.at("embedding"), self.xp.asarray(ids), p.wte, p.wpe, start)
         x, drop_cache = blocks.dropout_forward(ops.at("embedding"), x, drop, 0)
         caches = [(embedding_cache, drop_cache)]
         for i, block in enumerate(p.blocks):
@@ -257,9 +257,7 @@ class GPT:
             dx = blocks.block_backward(ops.at(f"blocks.{i}"), dx, caches.pop(), g.blocks[i])
         embedding_cache, drop_cache = caches.pop()
         dx = blocks.dropout_backward(ops.at("embedding"), dx, drop_cache)
-        dwte, dwpe = ops.at("embedding").embedding_backward(dx, embedding_cache)
-        g.wte += dwte  # tied: the head's gradient is already there
-        g.wpe += dwpe
+        blocks.embed_backward(ops.at("embedding"), dx, embedding_cache, g.wte, g.wpe)  # a tied head's is already there
 
     def read_batch(self, batch):
         """(ids, labels, mask or None) as host arrays, checked: indices out of range would wrap silently on a GPU."""
@@ -278,10 +276,8 @@ class GPT:
         return ids, labels, None if mask is None else mask != 0
 
     def count_targets(self, batch):
-        """How many targets a batch has: its labels without those that are ignored and without each row's first, which
-        no position predicts."""
-        labels = np.asarray(batch.get("labels", batch["input_ids"]))
-        return int((labels[:, 1:] != IGNORED).sum())
+        """How many targets a batch has."""
+        return count_targets(np.asarray(batch.get("labels", batch["input_ids"])))
 
     def activation_bytes(self, T):
         return activation_bytes(self.config, T, self.params.dtype.itemsize)
@@ -317,11 +313,12 @@ class KVCache:
 
     def layer(self, i):
         """A function for blocks.attend_forward: stores new k and v (B, T, H, D), returns all up to now (B, S, H, D)."""
+        return lambda k, v: (extend(self.k[i], k, self.length), extend(self.v[i], v, self.length))
 
-        def append(k, v):
-            end = self.length + k.shape[1]
-            for store, new in ((self.k[i], k), (self.v[i], v)):
-                store[:, :, self.length : end] = new.transpose(0, 2, 1, 3)
-            return self.k[i, :, :, :end].transpose(0, 2, 1, 3), self.v[i, :, :, :end].transpose(0, 2, 1, 3)
 
-        return append
+def extend(store, new, length):
+    """Writes new (B, T, H, D), the keys or the values of the T tokens that follow the first `length`, into store
+    (B, H, n_ctx, D), in place; returns those of all tokens up to now, (B, length + T, H, D)."""
+    end = length + new.shape[1]
+    store[:, :, length:end] = new.transpose(0, 2, 1, 3)
+    return store[:, :, :end].transpose(0, 2, 1, 3)

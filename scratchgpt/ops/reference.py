@@ -141,9 +141,11 @@ def attention_forward(q, k, v, bias=None, mask=None, causal=True):
     scores = qh @ kh.swapaxes(-1, -2) * scale  # (B, H, T, S)
     if bias is not None:
         scores = scores + bias
-    visible = visible_keys(xp, q.shape[1], k.shape[1], mask, causal)
-    if visible is not None:
-        scores = xp.where(visible, scores, -math.inf)
+    T, S = scores.shape[-2:]
+    if causal and T > 1:  # a single query is the last position and sees every key
+        scores = xp.where(xp.arange(S) <= xp.arange(T)[:, None] + (S - T), scores, -math.inf)
+    if mask is not None:
+        scores = xp.where(mask[:, None, None, :], scores, -math.inf)
     largest = scores.real  # .real: the complex step passes through here
     if scores.size:  # no queries or no keys: there is no largest
         largest = largest.max(-1, keepdims=True)
@@ -170,17 +172,6 @@ def attention_backward(dout, cache):
     dk = dscores.swapaxes(-1, -2) @ qh * scale  # (B, H, S, D)
     dq, dk, dv = (xp.ascontiguousarray(a.transpose(0, 2, 1, 3)) for a in (dq, dk, dv))
     return dq, dk, dv, dbias
-
-
-def visible_keys(xp, T, S, mask, causal):
-    """Which keys a query may see: bool, broadcastable to (B, H, T, S), or None when all are visible."""
-    visible = None
-    if causal and T > 1:
-        visible = xp.arange(S)[None, :] <= xp.arange(T)[:, None] + (S - T)  # (T, S)
-    if mask is not None:
-        keys = mask[:, None, None, :]  # (B, 1, 1, S)
-        visible = keys if visible is None else visible & keys
-    return visible
 
 
 def sum_to(x, shape):
@@ -210,6 +201,18 @@ def dropout_backward(dout, cache):
     """Returns dx: the same elements dropped, the same scale."""
     keep, scale = cache
     return dout * keep * scale
+
+
+def dropout_add_forward(x, branch, p, key, start=0):
+    """out = x + dropout(branch): the end of a residual connection. x and branch of one shape; the rest as above."""
+    out, cache = dropout_forward(branch, p, key, start)
+    out += x
+    return out, cache
+
+
+def dropout_add_backward(dout, cache):
+    """Returns dx, dbranch: the gradient takes both ways, past the branch unchanged."""
+    return dout.copy(), dropout_backward(dout, cache)
 
 
 def counter_hash(xp, key, start, n):
