@@ -25,6 +25,19 @@ def dropout_key(seed, step, micro_batch=0):
     return int.from_bytes(digest, "little")
 
 
+def accumulate(micro_batches, count_targets, run):
+    """The mean loss over the targets of all micro-batches, and its gradient, from one micro-batch at a time.
+
+    count_targets(batch) is how many targets a batch has. run(batch, denominator) returns the sum of the batch's losses
+    divided by the denominator, and adds the gradient of that to what it has gathered so far.
+    """
+    denominator = sum(count_targets(batch) for batch in micro_batches)  # of all: every target weighs the same
+    loss = 0.0
+    for batch in micro_batches:
+        loss = loss + run(batch, denominator)
+    return loss
+
+
 class Shards:
     """Runs training steps of a model with the rows of each batch split over threads.
 
@@ -52,18 +65,18 @@ class Shards:
         gradients = [(store.grad, store.g), *self.extra]
         for flat, _ in gradients:
             flat.fill(0)
-        targets = sum(self.model.count_targets(batch) for batch in micro_batches)
-        loss = 0.0
-        for index, batch in enumerate(micro_batches):
-            key = None if seed is None else dropout_key(seed, step, index)
-            for part in self.run(split_rows(batch, self.threads), targets, key):
-                loss = loss + part
+        whole = [
+            Part(batch, 0, None if seed is None else dropout_key(seed, step, index))
+            for index, batch in enumerate(micro_batches)
+        ]
+        loss = accumulate(whole, lambda part: self.model.count_targets(part.batch), self.run)
         for flat, _ in self.extra:
             gradients[0][0][...] += flat
         return loss
 
-    def run(self, parts, denominator, key):
-        """Losses of the parts of a batch, in order; each adds its gradient to its shard's own array."""
+    def run(self, part, denominator):
+        """The loss of a micro-batch, its rows split over the threads; each adds its gradient to its own array."""
+        parts = split_rows(part, self.threads)
         store = self.model.params
         while len(self.extra) < len(parts) - 1:
             self.extra.append(store.new_grad())
@@ -72,15 +85,14 @@ class Shards:
         def shard(part, g):
             loss = 0.0
             with silence_float_warnings(self.model.xp):  # per thread; the caller looks at the results
-                for piece in split_rows(part.batch, -(-len(part.batch["input_ids"]) // self.rows_at_once(part.batch))):
-                    first_row = part.first_row + piece.first_row
-                    part_loss, cache = self.model.loss(piece.batch, denominator, key, first_row)
+                for piece in split_rows(part, -(-len(part.batch["input_ids"]) // self.rows_at_once(part.batch))):
+                    piece_loss, cache = self.model.loss(piece.batch, denominator, piece.key, piece.first_row)
                     self.model.backward(cache, g)
-                    loss = loss + part_loss
+                    loss = loss + piece_loss
             return loss
 
         with blas_threads(1):
-            return list((map if self.pool is None else self.pool.map)(shard, parts, gradients))
+            return sum((map if self.pool is None else self.pool.map)(shard, parts, gradients))
 
     def rows_at_once(self, batch):
         """How many rows a shard takes through forward and backward together: as many as keep ACTIVATION_BYTES."""
@@ -89,15 +101,19 @@ class Shards:
 
 
 class Part(NamedTuple):
-    """Some rows of a batch, and where they begin in it."""
+    """Rows of a micro-batch: where they begin in it, and the key of its dropout masks or None."""
 
-    first_row: int
     batch: dict
+    first_row: int
+    key: int | None
 
 
-def split_rows(batch, n):
-    """The batch as at most n Parts of nearly equal size."""
-    rows = len(batch["input_ids"])
+def split_rows(part, n):
+    """The part as at most n Parts of nearly equal size."""
+    rows = len(part.batch["input_ids"])
     n = min(n, rows)
     edges = [rows * i // n for i in range(n + 1)]
-    return [Part(a, {name: array[a:b] for name, array in batch.items()}) for a, b in pairwise(edges)]
+    return [
+        Part({name: array[a:b] for name, array in part.batch.items()}, part.first_row + a, part.key)
+        for a, b in pairwise(edges)
+    ]
