@@ -101,12 +101,13 @@ def out_of_time(number, frame):
     raise OutOfTime
 
 
-def limit_resources():
+def limit_resources(write=False):
     try:
         import resource
     except ImportError:  # Windows has no limits to set; the parent's own limit on time remains
         return
-    for kind, most in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
+    limits = {resource.RLIMIT_AS: MEMORY, resource.RLIMIT_CORE: 0} | ({} if write else {resource.RLIMIT_FSIZE: 0})
+    for kind, most in limits.items():
         hard = resource.getrlimit(kind)[1]
         resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
