@@ -48,12 +48,12 @@ def add_forward(ops, x, branch, drop, site):
         branch += x
         return branch, None
     p, key, first_row = drop
-    return ops.dropout_add_forward(x, branch, p, key + site, first_row * x[0].size)
+    return ops.residual_dropout_forward(x, branch, p, key + site, first_row * x[0].size)
 
 
 def add_backward(ops, dout, cache):
     """Returns dx, dbranch."""
-    return (dout, dout) if cache is None else ops.dropout_add_backward(dout, cache)
+    return (dout, dout) if cache is None else ops.residual_dropout_backward(dout, cache)
 
 
 def embed_forward(ops, ids, wte, wpe, start=0):

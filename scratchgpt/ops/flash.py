@@ -2,9 +2,9 @@
 
 FlashAttention (Dao et al. 2022; Dao 2023) in NumPy's words. A tile of queries meets the keys a tile at a time and keeps
 three things of all the keys so far: the largest score, the sum of the exponentials, and their product with the values.
-Forward saves one number per query, logsumexp, from which backward makes each tile of probabilities again. What is held
-at a time grows with TILE, not with S. This page is for reading: in NumPy tiles save memory, but no time; on a GPU they
-save both, because a tile stays on the chip.
+Forward saves one number per query, logsumexp, from which backward makes each tile of probabilities again: beside arrays
+of q's size, a tile of scores is all that is held. This page is for reading: in NumPy tiles save memory, but no time; on
+a GPU they save both, because a tile stays on the chip.
 """
 
 import math
@@ -63,9 +63,8 @@ def flash_backward(dout, q, k, v, out, logsumexp, mask, causal, tile, bias=None)
     out and logsumexp are forward's, the rest its arguments.
     """
     xp = array_module(q)
-    (B, T, H, D), S = q.shape, k.shape[1]
-    scale = 1 / math.sqrt(D)
-    qh, kh, vh, dh = (a.transpose(0, 2, 1, 3) for a in (q, k, v, dout))  # (B, H, T, D), (B, H, S, D) twice, (B, H, T, D)
+    T, S, scale = q.shape[1], k.shape[1], 1 / math.sqrt(q.shape[-1])
+    qh, kh, vh, dh = (a.transpose(0, 2, 1, 3) for a in (q, k, v, dout))  # (B, H, T, D) or (B, H, S, D)
     dq, dk, dv = (xp.zeros(a.shape, q.dtype) for a in (qh, kh, vh))
     dbias = None if bias is None else xp.zeros(bias.shape, q.dtype)
     # softmax's backward needs sum_s dprobs * probs, a sum over all keys; as out = probs v, it is dout . out

@@ -203,14 +203,15 @@ def dropout_backward(dout, cache):
     return dout * keep * scale
 
 
-def dropout_add_forward(x, branch, p, key, start=0):
-    """out = x + dropout(branch): the end of a residual connection. x and branch of one shape; the rest as above."""
+def residual_dropout_forward(x, branch, p, key, start=0):
+    """out = x + dropout(branch), the end of a residual connection (Vaswani et al. 2017, section 5.4). x and branch have
+    one shape; p, key and start are dropout's."""
     out, cache = dropout_forward(branch, p, key, start)
     out += x
     return out, cache
 
 
-def dropout_add_backward(dout, cache):
+def residual_dropout_backward(dout, cache):
     """Returns dx, dbranch: the gradient takes both ways, past the branch unchanged."""
     return dout.copy(), dropout_backward(dout, cache)
 
