@@ -22,7 +22,7 @@ def rejected(op, wrong, case_of=make_case, dout=None):
 
     def accepts(case):
         upstream = None if dout is None else np.full(case.out_shape(), dout)
-        return all(report.ok for report in case.gradient_reports(ops, dout=upstream))
+        return case.gradient_report(ops, dout=upstream).ok
 
     return [name for name in CASES if name.startswith(op) and not accepts(case_of(name))]
 

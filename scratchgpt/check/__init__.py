@@ -7,7 +7,7 @@
 from importlib import import_module
 
 # name -> the module that defines it; imported on first use: `compare` needs PyTorch, the others do not
-_HOME = {"assert_gradients": "derivatives", "compare": "lockstep", "gradient": "derivatives"}
+_HOME = {"assert_gradients": "pair", "compare": "lockstep", "gradient": "pair"}
 __all__ = sorted(_HOME)
 
 
