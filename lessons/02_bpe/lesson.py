@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Byte-pair encoding: from text to ids, and what a vocabulary costs
+# # Byte-pair encoding, and what a vocabulary costs
 # About 20 minutes. You need a little Python; no calculus, no earlier lesson.
 #
 # A language model reads and writes integers. Something must cut a text into pieces and number them, before any learning
@@ -28,7 +28,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from scratchgpt.data import entropy_lines, load_text, split_text
+from scratchgpt.data import load_text, split_text
 from scratchgpt.lesson import Bars, Curves
 from scratchgpt.models.gpt import PRESETS, GPTConfig, count_parameters, training_flops_per_token
 from scratchgpt.tokenizers import BPETokenizer
@@ -41,13 +41,19 @@ from scratchgpt.tokenizers.algorithm1 import (
     split_gpt2,
 )
 
+
+def read_with_words(training, held_out):
+    known = Counter(re.findall(r"[A-Za-z']+", training))
+    words = re.findall(r"[A-Za-z']+", held_out)
+    unknown = [word for word in words if word not in known]
+    once = [word for word, times in known.items() if times == 1]
+    print(f"{len(known):,} words known, {len(once) / len(known):.0%} of them seen only once")
+    print(f"{len(unknown) / len(words):.1%} of the next {len(words):,} are unknown, such as", *unknown[40:46])
+    return len(unknown) / len(words), len(once) / len(known)
+
+
 training, held_out = split_text(load_text("plays"))  # @over
-words = Counter(re.findall(r"[A-Za-z']+", training))  # @over
-running = re.findall(r"[A-Za-z']+", held_out)  # @over
-unknown = [word for word in running if word not in words]  # @over
-unknown_share = len(unknown) / len(running)
-print(f"{len(words):,} words known, {sum(n == 1 for n in words.values()) / len(words):.0%} of them seen once")  # @over
-print(f"{unknown_share:.1%} of the {len(running):,} words after that are unknown, such as", *unknown[40:46])
+unknown_share, once_share = read_with_words(training, held_out)  # @over
 
 # %% [markdown]
 # ## 2. Algorithm 1
@@ -139,8 +145,8 @@ print(" ".join(newest), "|", " ".join(estimate))
 # seen is several, and nothing is unknown, as long as every *letter* was seen.
 #
 # ## 5. Bytes
-# Letters do run out: é, 日, 😀. So GPT-2 starts from the 256 bytes instead (Radford et al. 2019, section 2.2). Every
-# text is a sequence of bytes (UTF-8), so UNK is impossible by construction.
+# Letters do run out: é, 日, 😀. So GPT-2 starts from the 256 bytes (Radford et al. 2019, section 2.2). Every text
+# is a sequence of bytes (UTF-8), so UNK is impossible by construction.
 
 # %% [markdown] predict
 # Before any merge is learned, how many ids is 😀?
@@ -172,15 +178,19 @@ print(pieces)
 # %% A sentence at several sizes
 doublings = 3  # @param {type:"slider", min:0, max:5, step:1}
 full = BPETokenizer.train(training, 256 * 2**5, special_tokens=())  # @over
-learned = [(left + right).decode("utf-8", "replace") for left, right in full.merges]  # @over
-print("first merges:", [symbol.replace(" ", "_") for symbol in learned[:16]])
-print("longest:", sorted((symbol for symbol in learned if symbol.strip()), key=len)[-5:])  # @over
+
+
+def show_symbols(merges):
+    symbols = [(left + right).decode().replace(" ", "_") for left, right in merges]
+    print("first:", *symbols[:16])
+    print("longest:", *sorted((symbol for symbol in symbols if symbol.strip("_\n")), key=len)[-4:])
 
 
 def cut_to(vocab_size):
     return BPETokenizer(full.merges[: vocab_size - 256], special_tokens=())
 
 
+show_symbols(full.merges)  # @over
 tokenizer = cut_to(256 * 2**doublings)  # @over
 sentence = "O Romeo, Romeo! wherefore art thou Romeo? Untokenizable."
 ids = tokenizer.encode(sentence)  # @over
@@ -257,15 +267,16 @@ print(Bars(shares, title="Share of the parameters that is the token embedding", 
 # %% [markdown]
 # Two more costs. A symbol that occurs rarely is trained rarely: its row of the embedding stays near where chance put
 # it. And a loss *per token* cannot be compared between vocabularies, for the tokens are different things. Below, the
-# loss of a guesser that knows only how frequent each token is in this text (its entropy, Shannon 1951): per token, and
-# per byte of text, which is the fair unit.
+# loss of a guesser that knows only how frequent each token is in this text (its entropy `−Σ p ln p`, Shannon 1948): per
+# token, and per byte of text, which is the fair unit.
 
 # %% Rare symbols, and a fair unit
 print("    V  seen < 100 times  nats per token  bits per byte")
 per_token, per_byte = {}, {}
 for vocab_size, (ids_of_training, _) in rows.items():  # @skip
     uses = np.bincount(ids_of_training, minlength=vocab_size)
-    per_token[vocab_size] = entropy_lines(ids_of_training, vocab_size)["unigram"]
+    p = uses[uses > 0] / uses.sum()
+    per_token[vocab_size] = -(p * np.log(p)).sum()
     per_byte[vocab_size] = per_token[vocab_size] / math.log(2) / seen[vocab_size]
     print(f"{vocab_size:5}  {(uses < 100).mean():16.0%}  {per_token[vocab_size]:14.2f}  {per_byte[vocab_size]:13.2f}")
 
@@ -275,6 +286,7 @@ for vocab_size, (ids_of_training, _) in rows.items():  # @skip
 # quotes a perplexity, ask: per what?
 
 # %% The claims
+assert 0.4 < once_share < 0.5
 assert (first.symbol, first.count) == ("TA", 3) and (second.symbol, second.count) == ("AC", 2)
 assert recount[("TA", "TA")] == 1 and naive[("TA", "TA")] == naive[("A", "C")] == 2
 assert max(naive, key=lambda pair: (naive[pair], pair)) == ("TA", "TA")  # the naive count merges something else
