@@ -23,8 +23,8 @@ def layer_norm_backward(dout, cache):
     dxhat = dout * weight
     dx = dxhat - dxhat.mean(-1, keepdims=True) - xhat * (dxhat * xhat).mean(-1, keepdims=True)
     dx = dx * rstd
-    dweight = (dout * xhat).sum(0)
-    dbias = dout.sum(0)
+    dweight = (dout * xhat).sum((0, 1))
+    dbias = dout.sum((0, 1))
     return dx, dweight, dbias
 """
 
@@ -68,7 +68,7 @@ def test_unknown_mistake_is_called_unknown_with_a_hint(submit):
 
 def test_example_is_small_and_wrong(submit):
     example = row(submit("dx = dxhat - dxhat.mean(-1, keepdims=True) -", "dx = dxhat -"), "dx").example
-    assert example["inputs"]["x"].shape == (1, 3)
+    assert example["inputs"]["x"].shape == (1, 1, 3)
     assert set(example["inputs"]["x"].ravel()) <= {-3, -2, -1, 0, 1, 2, 3}
     assert abs(example["yours"] - example["right"]).max() >= grade.VISIBLE
 
@@ -76,12 +76,12 @@ def test_example_is_small_and_wrong(submit):
 @pytest.mark.parametrize(
     ("old", "new", "output", "identity", "words"),
     [
-        ("(dout * xhat).sum(0)", "dout * xhat", "dweight", "shape", "not summed over axis 0"),
-        ("dbias = dout.sum(0)", "dbias = dout.sum(0, keepdims=True)", "dbias", "shape", "keepdims"),
+        ("(dout * xhat).sum((0, 1))", "dout * xhat", "dweight", "shape", "not summed over axis 0 and 1"),
+        ("dbias = dout.sum((0, 1))", "dbias = dout.sum((0, 1), keepdims=True)", "dbias", "shape", "keepdims"),
         ("dx = dx * rstd", "dx = (dx * rstd).T", "dx", "shape", "transposed"),
-        ("dbias = dout.sum(0)", "dbias = dout.sum()", "dbias", "shape", "summed over axis 0, which should stay"),
-        ("dbias = dout.sum(0)", "dbias = np.zeros_like(weight)", "dbias", "zero", "never written"),
-        ("dbias = dout.sum(0)", "dbias = None", "dbias", "type", "dbias is NoneType"),
+        ("dbias = dout.sum((0, 1))", "dbias = dout.sum()", "dbias", "shape", "summed over axis 0, which should stay"),
+        ("dbias = dout.sum((0, 1))", "dbias = np.zeros_like(weight)", "dbias", "zero", "never written"),
+        ("dbias = dout.sum((0, 1))", "dbias = None", "dbias", "type", "dbias is NoneType"),
         ("dx = dx * rstd", "dx = dx * np.sqrt(0 * rstd - 1)", "dx", "nan", "line 16, in dx: `dx = dx * np.sqrt"),
         ("dx = dx * rstd", "dx = dx / (0 * rstd)", "dx", "nan", "infinity; it began at line 16"),
         ("dxhat = dout * weight", "dxhat = (dout * weight).astype('float32')", "dx", "float32", "line 14, in dxhat"),
@@ -96,7 +96,9 @@ def test_general_mistake_is_said_plainly(submit, old, new, output, identity, wor
 
 
 def test_float32_that_passes_the_tolerance_is_still_found(submit):
-    report = submit("dbias = dout.sum(0)", "short = dout.astype(np.float32); dbias = short.sum(0).astype(float)")
+    report = submit(
+        "dbias = dout.sum((0, 1))", "short = dout.astype(np.float32); dbias = short.sum((0, 1)).astype(float)"
+    )
     assert row(report, "dbias").error < grade.TOLERANCE
     assert ids(report, "dbias") == [{"float32"}]
 
@@ -105,10 +107,10 @@ def test_float32_that_passes_the_tolerance_is_still_found(submit):
     ("edits", "identity", "words"),
     [
         (("dxhat = dout * weight", "dout *= weight; dxhat = dout"), "overwrites", "line 14: `dout *= weight"),
-        (("dbias = dout.sum(0)", "dbias = dout.sum(0); dout[:] = 0"), "overwrites", "overwrites its input dout"),
+        (("return dx, dweight", "dout[:] = 0; return dx, dweight"), "overwrites", "overwrites its input dout"),
         (("xhat * weight + bias, (", "x.T.T, ("), "view", "shares its memory with x"),
-        (("import numpy as np\n", "import numpy as np\nseen = []\n", "dbias = dout.sum(0)",
-          "seen.append(1); dbias = dout.sum(0) * len(seen)"), "random", "another answer the second time"),
+        (("import numpy as np\n", "import numpy as np\nseen = []\n", "dbias = dout.sum((0, 1))",
+          "seen.append(1); dbias = dout.sum((0, 1)) * len(seen)"), "random", "another answer the second time"),
     ],
 )  # fmt: skip
 def test_conduct_is_graded(submit, edits, identity, words):
@@ -120,18 +122,18 @@ def test_conduct_is_graded(submit, edits, identity, words):
 @pytest.mark.parametrize(
     ("old", "new", "identity", "words"),
     [
-        ("dbias = dout.sum(0)", "while True: pass", "loop", "line 18: `while True: pass`"),
+        ("dbias = dout.sum((0, 1))", "while True: pass", "loop", "line 18: `while True: pass`"),
         (
-            "dbias = dout.sum(0)",
+            "dbias = dout.sum((0, 1))",
             "dbias = dout.total(0)",
             "raises",
             "AttributeError at line 18: `dbias = dout.total(0)`",
         ),
-        ("dbias = dout.sum(0)", "raise SystemExit", "raises", "SystemExit at line 18"),
-        ("dbias = dout.sum(0)", "dbias = np.ones(10**11)", "memory", "more memory"),
+        ("dbias = dout.sum((0, 1))", "raise SystemExit", "raises", "SystemExit at line 18"),
+        ("dbias = dout.sum((0, 1))", "dbias = np.ones(10**11)", "memory", "more memory"),
         ("return dx, dweight, dbias", "return dx, dweight", "count", "returns 2 values"),
         ("return dx, dweight, dbias", "raise NotImplementedError", "unwritten", "not written yet"),
-        ("dbias = dout.sum(0)", "import os", "rules", "imports os"),
+        ("dbias = dout.sum((0, 1))", "import os", "rules", "imports os"),
     ],
 )
 def test_code_that_stops_says_where(submit, old, new, identity, words):
@@ -145,7 +147,7 @@ def test_code_that_stops_says_where(submit, old, new, identity, words):
 def test_loop_that_catches_everything_is_killed(submit, monkeypatch):
     monkeypatch.setattr("scratchgpt.homework.student.ANSWER_SECONDS", 3.0)
     stubborn = "\n    while True:\n        try:\n            while True: pass\n        except BaseException: pass\n"
-    report = submit("dbias = dout.sum(0)", stubborn)
+    report = submit("dbias = dout.sum((0, 1))", stubborn)
     assert ids(report, "dbias") == [{"loop"}]
 
 
@@ -189,7 +191,7 @@ def test_fence_stops_what_the_rules_do_not_see(submit, attempt, tmp_path, monkey
 
 
 def test_prints_of_a_student_do_not_disturb(submit):
-    assert submit("dbias = dout.sum(0)", "print('here', dout); dbias = dout.sum(0)").passed
+    assert submit("dbias = dout.sum((0, 1))", "print('here', dout); dbias = dout.sum((0, 1))").passed
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,24 @@
+# scratchgpt homework: layer_norm/rms_norm
+# mistake out: centre=True
+# mistake dx: centre=True + mean:-1
+# mistake dweight: centre=True
+"""Layer norm's code under another name, without the bias."""
+
+import numpy as np
+
+
+def rms_norm_forward(x, weight, eps=1e-5):
+    xhat = x - x.mean(-1, keepdims=True)
+    rstd = 1 / np.sqrt((xhat * xhat).mean(-1, keepdims=True) + eps)
+    xhat *= rstd
+    return xhat * weight, (xhat, rstd, weight)
+
+
+def rms_norm_backward(dout, cache):
+    xhat, rstd, weight = cache
+    rows = tuple(range(dout.ndim - 1))
+    dweight = (dout * xhat).sum(rows)
+    dxhat = dout * weight
+    dx = dxhat - dxhat.mean(-1, keepdims=True) - xhat * (dxhat * xhat).mean(-1, keepdims=True)
+    dx *= rstd
+    return dx, dweight
