@@ -49,7 +49,10 @@ def same(value, expected, tolerance=EXACT):
         return isinstance(value, list | tuple) and len(value) == len(expected) and all(
             same(a, b, tolerance) for a, b in zip(value, expected)
         )  # fmt: skip
-    return type(value) is type(expected) and value == expected
+    numeric = isinstance(expected, int) and isinstance(
+        value, int | float | np.generic
+    )  # a count may be a NumPy integer
+    return bool((numeric or type(value) is type(expected)) and value == expected)
 
 
 def numbers(value):

@@ -10,6 +10,7 @@ import numpy as np
 from scratchgpt.errors import InputError
 from scratchgpt.homework.diagnose import Explanation, diagnose, numbers, same
 from scratchgpt.homework.exercises import exercise_names, find_exercise, variant_of
+from scratchgpt.homework.start import given_source
 from scratchgpt.homework.student import Student, broken_rules, exercise_of, read_source
 
 TOLERANCE = 1e-6  # relative: a right answer in float64 is within 1e-10, a wrong formula far outside on random inputs
@@ -73,7 +74,7 @@ def check(path, name=None, seed=0):
     report = Report(str(path), exercise.name, variant)
     report.refusals = [Explanation((("rules", sentence),)) for sentence in broken_rules(source)]
     if not report.refusals:
-        with Student(path) as student:
+        with Student(path, given_source(exercise)) as student:
             report.refusals = refusals(student, exercise)
             if not report.refusals:
                 report.rows = Grader(student, exercise, source, seed).rows()
@@ -116,7 +117,7 @@ def refusals(student, exercise):
             for inputs in exercise.cases()
             for call in exercise.calls(inputs)
             if call.function == name
-        }
+        } or {len(wanted)}  # called by a given function only
         if name not in student.signatures:
             found.append(Explanation((("missing", f"the function {name} is not in the file"),)))
             continue
@@ -272,11 +273,19 @@ class Grader:
             if not wrong:
                 continue
             example = min(wrong, key=weight)
-            if gap(example["yours"], example["right"]) < np.inf:
-                return self.shrink(name, example, visible)
+            if gap(example["yours"], example["right"]) < np.inf or not isinstance(example["right"], np.ndarray):
+                return self.used(name, self.shrink(name, example, visible))
             if sizes is not self.exercise.small[0]:  # a wrong shape shows best where an axis is longer than 1
-                return example
+                return self.used(name, example)
         return None
+
+    def used(self, name, example):
+        """The example with only those of the inputs that the result is made from."""
+        used = {name}
+        for call in reversed(self.exercise.calls(example["inputs"])):
+            if used & {*call.gives, *call.changes}:
+                used |= set(call.arguments)
+        return example | {"inputs": {each: value for each, value in example["inputs"].items() if each in used}}
 
     def wrong(self, name, cases, visible):
         """Those of the cases on which the result is wrong: a list of {"inputs", "yours", "right"}."""
@@ -291,7 +300,8 @@ class Grader:
 
     def shrink(self, name, example, visible):
         for _ in range(SHRINKS):
-            simpler = [inputs for inputs in simplified(example["inputs"]) if self.exercise.readable(inputs)]
+            simpler = [example["inputs"] | change for change in simplified(self.used(name, example)["inputs"])]
+            simpler = [inputs for inputs in simpler if self.exercise.readable(inputs)]
             wrong = self.wrong(name, simpler, visible)
             if not wrong:
                 break
@@ -377,18 +387,20 @@ def weight(example):
     arrays = [
         value for value in example["inputs"].values() if isinstance(value, np.ndarray) and value.dtype.kind == "f"
     ]
-    texts = sum(len(value) for value in example["inputs"].values() if isinstance(value, str | list))
+    texts = sum(len(value) for value in example["inputs"].values() if isinstance(value, str | list | tuple | dict))
     return sum(float(np.abs(a).sum()) + np.count_nonzero(a) for a in arrays) + texts
 
 
 def simplified(inputs):
-    """Inputs that are simpler in one place: an element 0 or nearer to 0, one character or one item less."""
+    """What is simpler in one place, as {name: value}: an element 0 or nearer to 0, one character or one item less."""
     for name, value in inputs.items():
         if isinstance(value, np.ndarray) and value.dtype.kind == "f":
             for index in zip(*np.nonzero(value)):
                 for smaller in {0.0, np.sign(value[index]), np.trunc(value[index] / 2)} - {value[index]}:
                     changed = value.copy()
                     changed[index] = smaller
-                    yield inputs | {name: changed}
-        elif isinstance(value, str | list):
-            yield from (inputs | {name: value[:i] + value[i + 1 :]} for i in range(len(value)))
+                    yield {name: changed}
+        elif isinstance(value, str | list | tuple):
+            yield from ({name: value[:i] + value[i + 1 :]} for i in range(len(value)))
+        elif isinstance(value, dict):
+            yield from ({name: {key: value[key] for key in value if key != left_out}} for left_out in value)

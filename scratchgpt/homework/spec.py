@@ -79,7 +79,8 @@ class Output:
 
 @dataclass(frozen=True)
 class Exercise:
-    """cut: the library's functions that the student writes. given: functions that the file brings along whole.
+    """cut: the library's functions that the student writes. given: functions that the file brings along whole; they may
+    use those in cut, and calls may use them.
 
     inputs(draw, **sizes) -> {name: array, number or None}; sizes: at least four of them, different on every axis, for
     grading; small: the sizes of the examples shown, smallest first. calls(inputs) -> the calls to make. dims(inputs)
@@ -112,7 +113,8 @@ class Exercise:
 
     def right_answer(self, inputs):
         """{output: value}: the library's own functions, run by the same calls."""
-        return run_calls({function.__name__: function for function in self.cut}, self.calls(inputs), inputs)
+        functions = {function.__name__: function for function in self.given + self.cut}
+        return run_calls(functions, self.calls(inputs), inputs)
 
 
 def run_calls(functions, calls, inputs):

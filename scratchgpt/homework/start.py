@@ -6,6 +6,7 @@ of their module (constants, small functions) comes along, so that a body pasted 
 
 import ast
 import inspect
+import sys
 import textwrap
 import types
 
@@ -23,58 +24,66 @@ def starter(exercise, label, keep_forward=False):
     kept = [function for function in exercise.cut if keep_forward and function.__name__.endswith("_forward")]
     if keep_forward and (not kept or "/" in label):
         raise InputError(f"{label} has no forward of the library's to keep; leave out --keep-forward")
-    parts = [*surroundings(exercise)]
+    imports, parts = surroundings(exercise, exercise.given if is_adapter(exercise) else exercise.given + exercise.cut)
     for function in exercise.cut:
         parts.append(source_of(function) if function in kept else cut(function))
     head = [
         f"# scratchgpt homework: {label}",
         f'"""{exercise.title}\n\n{exercise.task.strip()}\n\nCheck it with: scratchgpt homework check FILE\n"""',
-        "import math\n\nimport numpy as np" if needs_math(parts) else "import numpy as np",
     ]
+    return "\n\n".join(head) + "\n\n" + module(imports, parts)
+
+
+def given_source(exercise):
+    """The functions that the file brings along whole, as a module of their own: a file without them is graded too."""
+    return module(*surroundings(exercise, exercise.given))
+
+
+def module(imports, parts):
+    """The text of a module: imports, then the parts."""
+    math = ["import math"] if any("math." in part for part in parts) else []
+    standard = "\n".join(math + sorted(imports))
+    head = [standard, "import numpy as np"] if standard else ["import numpy as np"]
     return "\n\n".join(head) + "\n\n\n" + "\n\n\n".join(part.strip() for part in parts) + "\n"
 
 
-def needs_math(parts):
-    return any("math." in part for part in parts)
-
-
-def surroundings(exercise):
-    """The source of everything of the library's that the file brings along: constants first, then functions."""
+def surroundings(exercise, roots):
+    """The imports, and the source of all of the library's that these functions use and the student does not write:
+    constants first, then functions."""
     own = {function.__name__ for function in exercise.cut}
-    constants, functions, waiting = {}, {}, [*exercise.given]
-    if not is_adapter(exercise):
-        waiting += exercise.cut
+    imports, constants, functions, waiting = set(), {}, {}, list(roots)
     while waiting:
         function = waiting.pop()
         if function.__name__ not in own:
             functions[function.__name__] = function
-        for name in names_used(function):
-            value = function.__globals__.get(name)
-            if isinstance(value, int | float | str | tuple) and name not in constants:
+        for name, value in names_used(function).items():
+            if isinstance(value, int | float | str | tuple):
                 constants[name] = f"{name} = {value!r}"
-            elif isinstance(value, types.FunctionType) and name not in own | functions.keys():
-                waiting.append(value)
+            elif isinstance(value, types.ModuleType) or name in own | functions.keys():
+                continue
+            elif not value.__module__.startswith("scratchgpt."):
+                imports.add(f"from {value.__module__} import {name}")
             elif isinstance(value, type) and issubclass(value, Exception):
                 constants[name] = f"class {name}({value.__mro__[1].__name__}):\n    pass"
-    yield from constants.values()
-    if array_module.__name__ in functions:
-        del functions[array_module.__name__]
-        yield ARRAY_MODULE
-    yield from (source_of(function) for function in functions.values())
+            else:
+                waiting.append(value)
+    parts = [*constants.values()]
+    if functions.pop(array_module.__name__, None):
+        parts.append(ARRAY_MODULE)
+    return imports, parts + [source_of(function) for function in functions.values()]
 
 
 def is_adapter(exercise):
-    """Whether the functions were made for a variant, around the library's: their bodies would give it away."""
-    return exercise.cut[0].__module__.startswith("scratchgpt.homework.")
+    """Whether functions were made for a variant, around the library's: what they use would give their bodies away."""
+    return any(function.__module__.startswith("scratchgpt.homework.") for function in exercise.cut)
 
 
 def names_used(function):
-    """The global names that a function's body uses, nested functions included, in order."""
-    found = [name for name in function.__code__.co_names if name in function.__globals__]
-    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    return dict.fromkeys(
-        found + [n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id in function.__globals__]
-    )
+    """{name: value} of the globals that a function or class uses, nested functions included, in order."""
+    known = vars(sys.modules[function.__module__])
+    tree = ast.parse(source_of(function))
+    names = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    return {name: known[name] for name in names if name in known}
 
 
 def source_of(function):

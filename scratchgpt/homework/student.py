@@ -67,11 +67,12 @@ def broken_rules(source):
 class Student:
     """The process: `run(cases)` gives one answer (see runner.run_case) for each (calls, inputs).
 
-    problem: what went wrong while the file was loaded, or None. signatures: {function: see runner.parameters}.
+    given: the source of functions that the file may leave out. problem: what went wrong while the file was loaded, or
+    None. signatures: {function: see runner.parameters}.
     After `stopped` (the process was killed or died) every further run gives the same problem.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, given=""):
         self.path = str(Path(path).resolve())
         library = str(Path(scratchgpt.__file__).parent) + os.sep
         environment = {
@@ -83,6 +84,7 @@ class Student:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
         )  # fmt: skip
         self.stopped = None
+        runner.send(self.process.stdin, given)
         loaded = self._receive()
         self.problem = self.stopped or loaded["problem"]
         self.signatures = {} if self.stopped else loaded["signatures"]
