@@ -97,10 +97,13 @@ BACKWARD = {
     "means": BACK,
     "weight": {0: "weight is missing on the way back: dxhat = dout * weight", 2: "weight is applied twice"},
     "power": {
-        0: "the last factor 1/sqrt(... + eps) is missing",
-        2: "the last factor 1/sqrt(... + eps) is applied twice",
-        -1: "multiplied by sqrt(... + eps) instead of divided by it",
+        0: "the last factor 1/sqrt(var + eps) is missing",
+        2: "the last factor 1/sqrt(var + eps) is applied twice",
+        -1: "multiplied by sqrt(var + eps) instead of divided by it",
     },
+}
+RMS_BACKWARD = BACKWARD | {
+    "power": {power: text.replace("var", "mean(x^2)") for power, text in BACKWARD["power"].items()}
 }
 FACTOR = {
     "x - mean": "the variance term has x - mean where it needs xhat",
@@ -141,7 +144,7 @@ RMS_OUTPUTS = (
     Output("out", partial(out, centre=False), {"xhat * weight": 1}, RMS_FORWARD),
     Output(
         "dx", partial(dx, centre=False, third="square"), {"direct": 1, "square": -1, "mean": 0, "residual": 0},
-        RMS_FORWARD | BACKWARD | {"factor": RMS_FACTOR}, DX_SCALES,
+        RMS_FORWARD | RMS_BACKWARD | {"factor": RMS_FACTOR}, DX_SCALES,
     ),
     Output(
         "dweight", partial(dweight, centre=False), {}, RMS_FORWARD | DWEIGHT | {"factor": DWEIGHT_FACTOR}, MEANS,
