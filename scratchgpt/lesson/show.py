@@ -32,7 +32,7 @@ def decimals_for(values):
     largest = float(finite.max(initial=0))
     if largest < 1e6 and bool((finite == np.floor(finite)).all()):
         return 0, 0
-    size = math.floor(math.log10(largest))
+    size = max(-300, math.floor(math.log10(largest)))  # 10^-303 is still a number
     if size < -2 or size > 3:
         return size, 3
     return 0, min(4, 3 - size)
