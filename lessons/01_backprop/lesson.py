@@ -37,10 +37,10 @@ from scratchgpt.ops.reference import (
 
 tokens = ["the", "cat", "sat", "on", "mat"]
 x = np.array([[1.0, 0.0, 2.0], [0.0, -1.0, 1.0]])  # (2, 3)
-weight = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, -0.5], [-1.0, 1.0, 0.0], [0.5, 0.5, 0.5]])  # (4, 3)
+weight = np.array([[2, 0, 1], [0, 2, -1], [-2, 2, 0], [1, 1, 1]]) / 2  # (4, 3)
 bias = np.array([0.0, 0.5, 0.0, -0.5])  # (4,)
-head = np.array([[1, 0, 0, -1], [0, 1, 0, 1], [0, 0, 1, 0], [-1, 0, 1, 0], [0, -1, 0, 1]]) / 2  # (5, 4)
-targets = np.array([1, 4])  # the right answers: "cat" after the first position, "mat" after the second
+head = np.array([[1, 0, 0, -1], [0, 1, 0, 1], [0, 0, 1, 0], [-1, 0, 1, 0], [0, -1, 0, 1]]) / 2
+targets = np.array([1, 4])  # the right answers: "cat" for row 0, "mat" for row 1
 row_weights = np.array([0.5, 0.5])  # the mean of 2 rows
 
 z, linear_cache = linear_forward(x, weight, bias)  # (2, 4)
@@ -48,7 +48,7 @@ a, gelu_cache = gelu_forward(z)  # (2, 4)
 loss, head_cache = cross_entropy_forward(a, head, targets, row_weights)
 print(Heat(z, title="z, after linear"))
 print(Heat(a, title="a, after GELU"))
-print(f"loss {loss:.4f}; giving all 5 tokens the same chance would score ln 5 = {math.log(5):.4f}")
+print(f"loss {loss:.4f}; five equal chances would score ln 5 = {math.log(5):.4f}")
 
 # %% [markdown]
 # ## 2. The expensive way
@@ -70,7 +70,8 @@ moved[0, 0] += nudge
 moved_loss, _ = network_forward(x, moved, bias, head)  # @over
 slope = (moved_loss - loss) / nudge
 n_weights = weight.size + bias.size + head.size
-print(f"d loss / d weight[0, 0] is about {slope:.4f}; all {n_weights} weights cost {n_weights} more forward passes")
+print(f"d loss / d weight[0, 0] is about {slope:.4f}")
+print(f"all {n_weights} weights would cost {n_weights} more forward passes")
 
 # %% [markdown]
 # One forward pass per weight. For a billion weights that is a billion passes, for *one* step of training.
@@ -142,8 +143,8 @@ assert np.allclose(da, dlogits @ head)
 grid = np.linspace(-4, 4, 33)
 values, grid_cache = gelu_forward(grid)  # @over
 slopes = gelu_backward(np.ones(33), grid_cache)  # @over
-print(Curves({"GELU": values, "its slope": slopes}, x=grid, title="GELU and its slope", xlabel="z"))
-print(f"largest slope {slopes.max():.3f} at z = {grid[slopes.argmax()]}, smallest {slopes.min():.3f}")
+print(Curves({"GELU": values, "its slope": slopes}, x=grid, xlabel="z"))
+print(f"slopes from {slopes.min():.3f} to {slopes.max():.3f}, at z = {grid[slopes.argmax()]}")
 
 dz = gelu_backward(da, gelu_cache)  # (2, 4)
 print(Heat(dz, title="dz"))
@@ -218,7 +219,8 @@ etas = np.linspace(0, 4, 17)
 along = [loss_after(eta) for eta in etas]  # @over
 promises = np.maximum(0, loss - etas * slope_downhill)  # a loss is never negative
 print(f"step {step_size}: from {loss:.3f}, promised {promised:.3f}, reached {reached:.3f}")
-print(Curves({"the loss": along, "the promise": promises}, x=etas, lines={"reached": reached}, xlabel="step size"))
+curves = {"the loss": along, "the promise": promises}
+print(Curves(curves, x=etas, lines={"reached": reached}, xlabel="step size"))
 
 # %% [markdown]
 # ## 8. Is it right? Ask the definition
@@ -254,7 +256,7 @@ for power in range(1, 16):  # @skip
 central_digits = [-math.log10(max(error, 1e-16)) for error in central_error.values()]
 complex_digits = [-math.log10(max(error, 1e-16)) for error in complex_error.values()]
 curves = {"central difference": central_digits, "complex step": complex_digits}
-print(Curves(curves, x=list(range(1, 16)), xlabel="k, where h = 10⁻ᵏ", title="Correct digits of the derivative"))
+print(Curves(curves, x=range(1, 16), xlabel="k, where h = 10⁻ᵏ", ylabel="correct digits"))
 
 # %% [markdown]
 # The other curve is the **complex step** (Squire & Trapp 1998): `f(w + ih) = f(w) + i h f′(w) − …`, so

@@ -38,6 +38,7 @@ from scratchgpt.tokenizers.algorithm1 import (
     count_pairs,
     encode,
     encode_bytes,
+    most_frequent,
     split_gpt2,
 )
 
@@ -48,7 +49,7 @@ def read_with_words(training, held_out):
     unknown = [word for word in words if word not in known]
     once = [word for word, times in known.items() if times == 1]
     print(f"{len(known):,} words known, {len(once) / len(known):.0%} of them seen only once")
-    print(f"{len(unknown) / len(words):.1%} of the next {len(words):,} are unknown, such as", *unknown[40:46])
+    print(f"{len(unknown) / len(words):.1%} of the next {len(words):,} are unknown:", *unknown[42:46])
     return len(unknown) / len(words), len(once) / len(known)
 
 
@@ -136,7 +137,8 @@ word_steps = list(algorithm1_words(corpus, vocab_size=11 + 7))  # @over
 for step in word_steps:  # @skip
     print(f"{' + '.join(step.pair):14} {step.count}x  ->  {step.symbol}")
 word_merges = [step.pair for step in word_steps]
-newest, estimate = encode((*"newest", "</w>"), word_merges), encode((*"estimate", "</w>"), word_merges)  # @over
+newest = encode((*"newest", "</w>"), word_merges)  # @over
+estimate = encode((*"estimate", "</w>"), word_merges)  # @over
 print(" ".join(newest), "|", " ".join(estimate))
 
 # %% [markdown]
@@ -249,15 +251,17 @@ for vocab_size in (256, 2048, 8192):  # @skip
 
 
 # %% Operations per byte
-def flops_per_byte(vocab_size, **shape):
-    return training_flops_per_token(GPTConfig(vocab_size=vocab_size, **shape)) / unseen[vocab_size]
+def flops_per_byte(vocab_size, n_layer, n_embd):
+    config = GPTConfig(vocab_size=vocab_size, n_ctx=128, n_layer=n_layer, n_head=4, n_embd=n_embd)
+    return training_flops_per_token(config) / unseen[vocab_size]
 
 
-small = {V: flops_per_byte(V, n_layer=4, n_head=4, n_embd=128, n_ctx=128) for V in vocab_sizes}  # @over
-large = {V: flops_per_byte(V, n_layer=12, n_head=12, n_embd=768, n_ctx=128) for V in vocab_sizes}  # @over
+small = {V: flops_per_byte(V, n_layer=4, n_embd=128) for V in vocab_sizes}  # @over
+large = {V: flops_per_byte(V, n_layer=12, n_embd=768) for V in vocab_sizes}  # @over
 models = {"width 128": small, "width 768": large}
 relative = {name: [f / flops[256] for f in flops.values()] for name, flops in models.items()}
-print(Curves(relative, x=labels, xlabel="log₂ of the vocabulary size", title="Operations per byte, bytes alone = 1"))
+title = "Operations per byte of text; with bytes alone, 1"
+print(Curves(relative, x=labels, xlabel="log₂ of the vocabulary size", title=title))
 shares = {}
 for name in ("gpt1", "gpt2", "gpt2-xl", "gpt3"):  # @skip
     parts = count_parameters(PRESETS[name])
@@ -278,7 +282,8 @@ for vocab_size, (ids_of_training, _) in rows.items():  # @skip
     p = uses[uses > 0] / uses.sum()
     per_token[vocab_size] = -(p * np.log(p)).sum()
     per_byte[vocab_size] = per_token[vocab_size] / math.log(2) / seen[vocab_size]
-    print(f"{vocab_size:5}  {(uses < 100).mean():16.0%}  {per_token[vocab_size]:14.2f}  {per_byte[vocab_size]:13.2f}")
+    figures = f"{per_token[vocab_size]:14.2f}  {per_byte[vocab_size]:13.2f}"
+    print(f"{vocab_size:5}  {(uses < 100).mean():16.0%}  {figures}")
 
 # %% [markdown]
 # (Of the 256 bytes, most never occur in English.) The last two columns run in opposite directions. A larger vocabulary
@@ -289,7 +294,7 @@ for vocab_size, (ids_of_training, _) in rows.items():  # @skip
 assert 0.4 < once_share < 0.5
 assert (first.symbol, first.count) == ("TA", 3) and (second.symbol, second.count) == ("AC", 2)
 assert recount[("TA", "TA")] == 1 and naive[("TA", "TA")] == naive[("A", "C")] == 2
-assert max(naive, key=lambda pair: (naive[pair], pair)) == ("TA", "TA")  # the naive count merges something else
+assert most_frequent(naive) == ("TA", "TA")  # the naive count merges something else
 assert encode(tuple("TACTATAC"), merges) != encode(tuple("TACTATAC"), merges[::-1])
 assert word_steps[2].symbol == "est</w>" and "est</w>" not in estimate
 assert tokenizer.decode(ids) == sentence and b"".join(encode_bytes("日😀", [])).decode() == "日😀"

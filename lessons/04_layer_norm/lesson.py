@@ -56,7 +56,8 @@ print(Heat(out, title="layer norm of x: mean 0, standard deviation 1"))
 # %% What layer norm forgets
 changed, _ = layer_norm_forward(x[:1] * 10 + 3, weight, bias)
 tiny, _ = layer_norm_forward(x[:1] * 0.001, weight, bias)
-print(Heat(np.vstack([out[0], changed[0], tiny[0]]), rows=["x", "10 x + 3", "x / 1000"], title="layer norm of"))
+three = np.vstack([out[0], changed[0], tiny[0]])
+print(Heat(three, rows=["x", "10 x + 3", "x / 1000"], title="layer norm of"))
 
 # %% [markdown]
 # ## 2. Backward: three ways from x to the output
@@ -88,8 +89,8 @@ direct = dxhat
 through_mean = -np.ones(5) * dxhat.mean(-1, keepdims=True)
 through_variance = -xhat * (dxhat * xhat).mean(-1, keepdims=True)
 total = direct + through_mean + through_variance  # (1, 5)
-names = ["direct", "mean", "variance", "sum"]
-print(Heat(np.vstack([direct, through_mean, through_variance, total]), rows=names, title="dx / rstd, term by term"))
+terms = np.vstack([direct, through_mean, through_variance, total])
+print(Heat(terms, rows=["direct", "mean", "variance", "sum"], title="dx / rstd, term by term"))
 dx, dweight, dbias = layer_norm_backward(dout, row_cache)
 print(Heat(dx, title="dx of the library: the sum, times rstd"))
 assert np.allclose(dx, total * rstd)
@@ -109,42 +110,42 @@ projection = np.eye(5) - ones.T @ ones / 5 - xhat.T @ xhat / 5  # (5, 5)
 print(Heat(projection, title="I − 1 1ᵀ/C − x̂ x̂ᵀ/C"))
 print(f"sum of dx {dx.sum():.1e}, dx · x̂ {(dx * xhat).sum():.1e}")
 assert np.allclose(dx, dout @ projection * rstd)
-assert np.allclose(projection @ projection, projection, atol=1e-5)  # projecting twice changes nothing
+assert np.allclose(projection @ projection, projection, atol=1e-5)  # twice is no more than once
 
 # %% [markdown]
 # Both facts are quick tests of your own backward. How good are they? Here are four wrong ones.
 
 
-# %% Four mistakes
+# %% Four mistakes, in dx
 def no_mean_term(dout, cache):
     xhat, rstd, weight = cache
     dxhat = dout * weight
-    return (dxhat - xhat * (dxhat * xhat).mean(-1, keepdims=True)) * rstd, *layer_norm_backward(dout, cache)[1:]
+    return (dxhat - xhat * (dxhat * xhat).mean(-1, keepdims=True)) * rstd
 
 
 def no_variance_term(dout, cache):
     _, rstd, weight = cache
     dxhat = dout * weight
-    return (dxhat - dxhat.mean(-1, keepdims=True)) * rstd, *layer_norm_backward(dout, cache)[1:]
+    return (dxhat - dxhat.mean(-1, keepdims=True)) * rstd
 
 
-def no_weight_in_dx(dout, cache):
+def no_weight(dout, cache):
     xhat, rstd, weight = cache
-    return layer_norm_backward(dout, (xhat, rstd, weight * 0 + 1))[0], *layer_norm_backward(dout, cache)[1:]
+    return layer_norm_backward(dout, (xhat, rstd, np.ones_like(weight)))[0]
 
 
 def no_rstd(dout, cache):
-    dx, dweight, dbias = layer_norm_backward(dout, cache)
-    return dx / cache[1], dweight, dbias
+    _, rstd, _ = cache
+    return layer_norm_backward(dout, cache)[0] / rstd
 
 
 # %% [markdown] predict
-# `no_weight_in_dx` forgets `dx̂ = dout · weight` and uses dout. Which of the two facts gives it away?
+# `no_weight` forgets `dx̂ = dout · weight` and uses dout. Which of the two facts gives it away?
 # - the sum of each row
 # - the product with x̂
 # - both
 # - neither
-# <!-- answer: {"yes yes": "neither", "no no": "both"}.get(facts["no_weight_in_dx"], "one of them") -->
+# <!-- answer: {"yes yes": "neither", "no no": "both"}.get(facts["no_weight"], "one of them") -->
 # Whatever is projected ends up in the same plane: the facts see a broken projection, not a wrong thing projected. Only
 # the numeric gradient of lesson 1 sees all four. It needs weights that are not all 1, and a dout that is not: with
 # `weight = 1` and `out.sum()` the true dx is 0, and a backward that returns zeros passes.
@@ -152,19 +153,28 @@ def no_rstd(dout, cache):
 # %% What each test sees
 gamma = np.array([1.0, 2.0, -1.0, 0.5, 3.0])
 upstream = np.random.default_rng(0).standard_normal(x.shape)  # (2, 5)
-facts, rejected = {}, {}
-print(f"{'':18}{'rows sum to 0':16}{'orthogonal to x̂':18}numeric gradient")
-for wrong in (layer_norm_backward, no_mean_term, no_variance_term, no_weight_in_dx, no_rstd):  # @skip
-    _, gamma_cache = layer_norm_forward(x, gamma, bias)
-    wrong_dx = wrong(upstream, gamma_cache)[0]
-    sums, products = wrong_dx.sum(-1), (wrong_dx * gamma_cache[0]).sum(-1)
-    seen = ["yes" if np.allclose(s, 0, atol=1e-4) else "no" for s in (sums, products)]
-    facts[wrong.__name__] = " ".join(seen)
-    rejected[wrong.__name__] = not gradient(layer_norm_forward, wrong, x, gamma, bias, dout=upstream).ok
-    verdict = "rejected" if rejected[wrong.__name__] else "ok"
-    print(f"{wrong.__name__.replace('layer_norm_backward', 'the right one'):18}{seen[0]:16}{seen[1]:18}{verdict}")
-zero_dx = layer_norm_backward(np.ones_like(x), cache)[0]  # weight 1, as out.sum() would ask
-print(f"largest entry of the true dx under out.sum() and weight = 1: {np.abs(zero_dx).max():.1e}")
+
+
+def right(dout, cache):
+    return layer_norm_backward(dout, cache)[0]
+
+
+def norm_of(x):
+    return layer_norm_forward(x, gamma, bias)
+
+
+facts, accepted = {}, {}
+print(f"{'':18}{'rows sum to 0':15}{'orthogonal to x̂':18}numeric gradient")
+for each in (right, no_mean_term, no_variance_term, no_weight, no_rstd):  # @skip
+    _, each_cache = norm_of(x)
+    each_dx = each(upstream, each_cache)
+    zeros = [each_dx.sum(-1), (each_dx * each_cache[0]).sum(-1)]
+    facts[each.__name__] = " ".join("yes" if np.allclose(z, 0, atol=1e-4) else "no" for z in zeros)
+    accepted[each.__name__] = gradient(norm_of, each, x, dout=upstream).ok
+    sums, products = facts[each.__name__].split()
+    print(f"{each.__name__:18}{sums:15}{products:18}{'ok' if accepted[each.__name__] else 'WRONG'}")
+vacuous = layer_norm_backward(np.ones_like(x), cache)[0]  # weight 1, dout 1
+print(f"largest entry of the right dx under out.sum() and weight = 1: {np.abs(vacuous).max():.1e}")
 
 # %% [markdown]
 # ## 4. Why: the size of a signal, layer by layer
@@ -178,14 +188,12 @@ print(f"largest entry of the true dx under out.sum() and weight = 1: {np.abs(zer
 # - **He, scaled** by `1/√L` for L layers (Radford et al. 2019, section 2.3); its use comes with the residuals
 
 # %% A stack of layers, forward and backward
-C, L, N = 64, 24, 16
-inits = {"0.02": 0.02, "Xavier": math.sqrt(1 / C), "He": math.sqrt(2 / C), "He, scaled": math.sqrt(2 / C / L)}
+C, L, N = 64, 24, 16  # width, layers, rows
+he = math.sqrt(2 / C)
+inits = {"0.02": 0.02, "Xavier": math.sqrt(1 / C), "He": he, "He, scaled": he / math.sqrt(L)}
 rng = np.random.default_rng(0)
-draws, start, end = rng.standard_normal((L, C, C)), rng.standard_normal((N, C)), rng.standard_normal((N, C))
-
-
-def size(a):
-    return math.sqrt((a * a).mean())
+draws = rng.standard_normal((L, C, C))  # the weights, before σ
+start, end = rng.standard_normal((2, N, C))  # what comes in below, and the gradient from above
 
 
 def layer_forward(h, w, residual, norm):
@@ -200,28 +208,35 @@ def layer_backward(dout, cache, residual, norm):
     dbranch = gelu_backward(linear_backward(dout, linear_cache)[0], gelu_cache)
     if norm:
         dbranch = layer_norm_backward(dbranch, norm_cache)[0]
-    return dout + dbranch if residual else dbranch  # h + branch forward: the gradient takes both ways
+    return dout + dbranch if residual else dbranch
+
+
+def size(a):
+    return math.sqrt((a * a).mean())
 
 
 def stack(sigma, residual, norm):
-    h, caches = start, []
-    signal, gradients = [size(h)], [size(end)]
-    for draw in draws:  # @skip
+    h, caches, signal = start, [], [size(start)]
+    for draw in draws:
         h, layer_cache = layer_forward(h, sigma * draw, residual, norm)
         caches.append(layer_cache)
         signal.append(size(h))
-    dh = end
-    for layer_cache in reversed(caches):  # @skip
+    dh, gradients = end, [size(end)]
+    for layer_cache in reversed(caches):
         dh = layer_backward(dh, layer_cache, residual, norm)
-        gradients.append(size(dh))
-    return signal, gradients[::-1], h
+        gradients.insert(0, size(dh))
+    return np.log10(signal), np.log10(gradients), h
 
 
 def by_depth(residual, norm):
     runs = {name: stack(sigma, residual, norm) for name, sigma in inits.items()}
-    signal = {name: np.log10(run[0]) for name, run in runs.items()}
-    gradients = {name: np.log10(run[1]) for name, run in runs.items()}
+    signal = {name: run[0] for name, run in runs.items()}
+    gradients = {name: run[1] for name, run in runs.items()}
     return signal, gradients
+
+
+def draw_sizes(title, curves):
+    return Curves(curves, title=title, xlabel="layer", ylabel="log₁₀ of the size")
 
 
 # %% [markdown] predict
@@ -236,9 +251,8 @@ def by_depth(residual, norm):
 
 # %% Plain layers
 plain, plain_gradients = by_depth(residual=False, norm=False)  # @over
-depth = list(range(L + 1))
-print(Curves(plain, x=depth, title="Signal, plain layers", xlabel="layer", ylabel="log₁₀ of the size"))
-print(Curves(plain_gradients, x=depth, title="Gradient, plain layers", xlabel="layer", ylabel="log₁₀ of the size"))
+print(draw_sizes("Signal, plain layers", plain))
+print(draw_sizes("Gradient, plain layers", plain_gradients))
 print(f"float16 ends at {np.finfo(np.float16).smallest_subnormal:.0e}")
 
 # %% [markdown]
@@ -261,8 +275,8 @@ print(f"float16 ends at {np.finfo(np.float16).smallest_subnormal:.0e}")
 
 # %% Residual layers
 summed, summed_gradients = by_depth(residual=True, norm=False)  # @over
-print(Curves(summed, x=depth, title="Signal, residual layers", xlabel="layer", ylabel="log₁₀ of the size"))
-print(Curves(summed_gradients, x=depth, title="Gradient, residual layers", xlabel="layer", ylabel="log₁₀ of the size"))
+print(draw_sizes("Signal, residual layers", summed))
+print(draw_sizes("Gradient, residual layers", summed_gradients))
 
 # %% [markdown]
 # ## 6. Residual and norm together
@@ -272,8 +286,8 @@ print(Curves(summed_gradients, x=depth, title="Gradient, residual layers", xlabe
 
 # %% Residual layers with norm
 both, both_gradients = by_depth(residual=True, norm=True)  # @over
-print(Curves(both, x=depth, title="Signal, residual and norm", xlabel="layer", ylabel="log₁₀ of the size"))
-print(Curves(both_gradients, x=depth, title="Gradient, residual and norm", xlabel="layer", ylabel="log₁₀ of the size"))
+print(draw_sizes("Signal, residual and norm", both))
+print(draw_sizes("Gradient, residual and norm", both_gradients))
 
 # %% [markdown]
 # Look at the scale of the axis: all four stay within one power of 10, signal and gradient. Hence the remark in the GPT
@@ -294,10 +308,11 @@ def likeness(h):
     return np.abs(rows @ rows.T)[~np.eye(N, dtype=bool)].mean()
 
 
-sizes = {kind: np.log10(run[0]) for kind, run in runs.items()}
-print(Curves(sizes, x=depth, title=f"Signal, gain {gain}", xlabel="layer", ylabel="log₁₀ of the size"))
+sizes = {kind: signal for kind, (signal, _, _) in runs.items()}
+print(draw_sizes(f"Signal, gain {gain}", sizes))
 alike = {kind: likeness(h) for kind, (_, _, h) in runs.items()}  # @over
-print(Bars({"input": likeness(start)} | alike, title="How alike different rows have become"))  # @over
+before = likeness(start)  # @over
+print(Bars({"input": before} | alike, title="How alike different rows have become"))
 
 # %% [markdown]
 # Plain layers explode or vanish. The norm alone keeps the size of the rows and lets them become one and the same. With
@@ -310,10 +325,10 @@ print(Bars({"input": likeness(start)} | alike, title="How alike different rows h
 # too.
 
 # %% The standard deviations in a GPT
+names = ["wte", "blocks.0.mlp.up.weight", "blocks.0.mlp.down.weight"]
 for n_layer in (4, 12, 48):  # @skip
     spec = parameter_spec(GPTConfig(n_layer=n_layer, n_embd=768))
-    stds = {name: spec[name][1] for name in ("wte", "blocks.0.mlp.up.weight", "blocks.0.mlp.down.weight")}
-    print(f"{n_layer:2} layers:", ", ".join(f"{name} {std:.1e}" for name, std in stds.items()))
+    print(f"{n_layer:2} layers:", ", ".join(f"{name} {spec[name][1]:.1e}" for name in names))
 print(f"0.02 is √(1/C) at width {1 / 0.02**2:.0f}: it suits wide models")
 
 # %% [markdown]
@@ -337,15 +352,16 @@ dropped, dropout_cache = dropout_forward(np.ones((2, 8)), 0.25, key=3)
 ddropped = dropout_backward(np.ones((2, 8)), dropout_cache)
 print(Heat(dropped, title="dropout of ones, p = 0.25"))
 print(Heat(ddropped, title="its gradient, for dout = ones"))
-average = np.mean([dropout_forward(np.ones(64), 0.25, key)[0].mean() for key in range(200)])  # @over
+means = [dropout_forward(np.ones(64), 0.25, key)[0].mean() for key in range(200)]  # @over
+average = np.mean(means)
 print(f"average over 200 masks: {average:.3f}")
 
 # %% The claims
 assert np.allclose(out.mean(-1), 0) and np.allclose(out.std(-1), 1, atol=1e-5)
 assert np.abs(changed - out[0]).max() < 5e-6 < np.abs(tiny - out[0]).max()
 assert abs(dx.sum()) < 1e-12 and abs((dx * xhat).sum()) < 1e-5
-assert not rejected.pop("layer_norm_backward") and all(rejected.values())
-assert facts["no_weight_in_dx"] == facts["no_rstd"] == "yes yes" and np.abs(zero_dx).max() < 1e-12
+assert [name for name, ok in accepted.items() if ok] == ["right"]
+assert facts["no_weight"] == facts["no_rstd"] == "yes yes" and np.abs(vacuous).max() < 1e-12
 assert plain["0.02"][-1] < -20 and plain_gradients["0.02"][0] < -20
 assert summed["He"][-1] > 3 and abs(summed["He, scaled"][-1]) < 0.5
 assert all(np.abs(curve).max() < 1 for curve in [*both.values(), *both_gradients.values()])
