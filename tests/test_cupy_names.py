@@ -110,10 +110,11 @@ def test_every_name_taken_from_an_array_module_exists_in_cupy():
     assert refused(calls) == []
 
 
+@pytest.mark.parametrize("on_any_device", ["reference", "flash"])
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_every_call_of_three_training_steps_binds_to_cupy_s_signatures(config):
+def test_every_call_of_three_training_steps_binds_to_cupy_s_signatures(config, on_any_device):
     with strict_device.recording() as calls:
-        train(strict_device, config, "float32")
+        train(strict_device, config, "float32", on_any_device)
     assert len(calls) > 20
     assert refused(calls) == []
 

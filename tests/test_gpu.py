@@ -29,8 +29,9 @@ def close(host, device, tolerance):
 # float32: each of a few dozen terms is off by half an ulp, 6e-8
 @pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-12), ("float32", 1e-5)])
 @pytest.mark.parametrize("name", CASES)
-def test_op_on_the_device_equals_numpy(cupy, name, dtype, tolerance):
-    case, ops = make_case(name).astype(dtype), table("reference")
+@pytest.mark.parametrize("on_any_device", ["reference", "flash"])
+def test_op_on_the_device_equals_numpy(cupy, on_any_device, name, dtype, tolerance):
+    case, ops = make_case(name).astype(dtype), table(on_any_device)
     out, gradients = case.run(ops)
     device_out, device_gradients = case.map(on_device(cupy)).run(ops, cupy.asarray(case.dout()))
     assert close(out, device_out, tolerance)

@@ -31,18 +31,19 @@ def same_bits(host, device):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_op_gives_the_bits_of_numpy(name):
-    case, ops = make_case(name).astype("float32"), table("reference")
+@pytest.mark.parametrize("on_any_device", ["reference", "flash"])
+def test_op_gives_the_bits_of_numpy(on_any_device, name):
+    case, ops = make_case(name).astype("float32"), table(on_any_device)
     out, gradients = case.run(ops)
     device_out, device_gradients = case.map(on_device).run(ops, on_device(case.dout()))
     assert same_bits(out, device_out)
     assert all(same_bits(a, b) for a, b in zip(gradients, device_gradients, strict=True))
 
 
-def train(xp, config, dtype):
+def train(xp, config, dtype, on_any_device="reference"):
     """Three steps of two micro-batches with padding, ignored labels, clipping and dropout; what they leave."""
     rng = np.random.default_rng(0)
-    model = GPT(config, seed=0, dtype=dtype, ops=table("reference"), xp=xp)
+    model = GPT(config, seed=0, dtype=dtype, ops=table(on_any_device), xp=xp)
     optimizer, shards, losses = AdamW(model.params, model.ops), Shards(model, threads=1), []
     for step in range(3):
         losses.append(shards.loss_and_grad([micro_batch(rng), micro_batch(rng)], seed=1, step=step))

@@ -352,6 +352,36 @@ def dropout_divides_by_the_scale(dout, cache):
     return dout * keep / scale
 
 
+# residual_dropout: cache (keep, scale)
+
+
+def residual_dropout_past_the_branch_forgotten(dout, cache):
+    return np.zeros_like(dout), reference.dropout_backward(dout, cache)
+
+
+def residual_dropout_past_the_branch_dropped_too(dout, cache):
+    dbranch = reference.dropout_backward(dout, cache)
+    return dbranch, dbranch.copy()
+
+
+def residual_dropout_both_ways_undropped(dout, cache):
+    return dout.copy(), dout.copy()
+
+
+def residual_dropout_ways_swapped(dout, cache):
+    dx, dbranch = reference.residual_dropout_backward(dout, cache)
+    return dbranch, dx
+
+
+def residual_dropout_x_takes_both_gradients(dout, cache):
+    dbranch = reference.dropout_backward(dout, cache)
+    return dout + dbranch, dbranch
+
+
+def residual_dropout_gradient_halved_between_the_ways(dout, cache):
+    return dout / 2, reference.dropout_backward(dout / 2, cache)
+
+
 # cross_entropy: cache (x, weight, targets, token_weights, log_total)
 
 
@@ -421,7 +451,17 @@ def functions(*prefixes):
 
 
 PARTS = (layer_norm_terms, attention_dscores)  # pieces of right answers
-OPS = ("linear", "embedding", "layer_norm", "gelu tanh", "gelu exact", "attention", "dropout", "cross_entropy")
+OPS = (
+    "linear",
+    "embedding",
+    "layer_norm",
+    "gelu tanh",
+    "gelu exact",
+    "attention",
+    "dropout",
+    "residual_dropout",
+    "cross_entropy",
+)
 WRONG = {op: [f for f in functions(f"{op.replace(' ', '_')}_") if f not in PARTS] for op in OPS}
 
 
