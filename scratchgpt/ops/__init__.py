@@ -9,6 +9,7 @@ watch for NaN) is a table, or a wrapper around one, and no model changes.
 
 import inspect
 from functools import cache
+from importlib import import_module
 
 from scratchgpt.backend import array_module
 from scratchgpt.errors import InputError, NonFiniteError
@@ -66,14 +67,11 @@ class WrappedOps(OpTable):
 
 
 def table(name):
-    """The op table called "reference" or "fast_cpu"."""
-    if name == "reference":
-        return OpTable(name, {})
-    if name == "fast_cpu":
-        from scratchgpt.ops import fast_cpu
-
-        return OpTable(name, {op: getattr(fast_cpu, op) for op in op_names() if hasattr(fast_cpu, op)})
-    raise InputError(f"op table {name!r} is unknown; expected reference or fast_cpu")
+    """The op table called "reference", "fast_cpu" or "flash"."""
+    if name not in ("reference", "fast_cpu", "flash"):
+        raise InputError(f"op table {name!r} is unknown; expected reference, fast_cpu or flash")
+    module = import_module(f"scratchgpt.ops.{name}")
+    return OpTable(name, {op: getattr(module, op) for op in op_names() if hasattr(module, op)})
 
 
 def default_table(device):
