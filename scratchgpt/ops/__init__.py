@@ -8,8 +8,11 @@ watch for NaN) is a table, or a wrapper around one, and no model changes.
 """
 
 import inspect
+import sys
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
+from typing import NamedTuple
 
 from scratchgpt.backend import array_module
 from scratchgpt.errors import InputError, NonFiniteError
@@ -84,8 +87,7 @@ def watched(ops):
 
     def around(place, op, function, args, kwargs):
         result = function(*args, **kwargs)
-        outputs = result[:1] if op.endswith("_forward") else result if isinstance(result, tuple) else (result,)
-        for array in outputs:
+        for array in outputs_of(op, result):
             if array is not None and not bool(array_module(array).isfinite(array).all()):
                 raise NonFiniteError(f"{op}{f' in {place}' if place else ''} gave NaN or infinity")
         return result
@@ -93,4 +95,67 @@ def watched(ops):
     return WrappedOps(ops, around)
 
 
-__all__ = ["OpTable", "WrappedOps", "default_table", "op_names", "table", "watched"]
+def outputs_of(op, result):
+    """What an op computed, as a tuple: a forward's out without its cache, a backward's gradients, a state op's value."""
+    return result[:1] if op.endswith("_forward") else result if isinstance(result, tuple) else (result,)
+
+
+class Call(NamedTuple):
+    """One call of an op, as `traced` records it."""
+
+    place: str  # the part of the model, "blocks.3.attn.qkv"
+    op: str  # "linear_forward"
+    function: Callable
+    args: dict  # {the reference's name of an argument: its value, before the call}
+    outputs: tuple  # outputs_of the op; of adamw_step, which returns nothing, its arrays as it left them
+    overwritten: tuple  # names of the arguments that it changed, which no op may but adamw_step
+    stack: tuple  # (code object, line) of every function that led to the call, the innermost first
+
+
+def traced(ops, keep=None):
+    """(table, calls): each call of an op through the table is appended to the list `calls` as a Call.
+
+    keep: a function array -> array that is recorded in its place. By default a copy, because whoever owns an array may
+    overwrite it later; give one that leaves out the copy of what nobody changes.
+    """
+    calls = []
+
+    def kept(value):
+        return value if not hasattr(value, "dtype") else value.copy() if keep is None else keep(value)
+
+    def around(place, op, function, args, kwargs):
+        bound = signature_of(op).bind(*args, **kwargs)
+        bound.apply_defaults()
+        before = {name: kept(value) for name, value in bound.arguments.items()}
+        result = function(*args, **kwargs)
+        after = {name: kept(value) for name, value in bound.arguments.items() if hasattr(value, "dtype")}
+        if op == "adamw_step":
+            outputs, overwritten = tuple(after.values()), ()
+        else:
+            outputs = tuple(kept(array) for array in outputs_of(op, result))
+            overwritten = tuple(name for name, array in after.items() if not same_bits(array, before[name]))
+        calls.append(Call(place, op, function, before, outputs, overwritten, stack_of(sys._getframe(2))))
+        return result
+
+    return WrappedOps(ops, around), calls
+
+
+@cache
+def signature_of(op):
+    """The reference's signature of an op: what its arguments are called, whatever another table calls them."""
+    return inspect.signature(getattr(reference, op))
+
+
+def same_bits(a, b):
+    return a is b or bool(array_module(a).array_equal(a, b, equal_nan=True))
+
+
+def stack_of(frame):
+    stack = []
+    while frame is not None:
+        stack.append((frame.f_code, frame.f_lineno))
+        frame = frame.f_back
+    return tuple(stack)
+
+
+__all__ = ["Call", "OpTable", "WrappedOps", "default_table", "op_names", "table", "traced", "watched"]
