@@ -26,11 +26,14 @@ import numpy as np
 
 from scratchgpt.check import gradient
 from scratchgpt.lesson import Bars, Curves, Heat
+from scratchgpt.ops.flash import flash_forward
 from scratchgpt.ops.reference import attention_backward, attention_forward
 
 words = ["the", "cat", "sat", "down"]
-Q = np.array([[0.0, 0.0], [0.0, 1.0], [2.0, 0.0], [0.0, 2.0]])  # the: nothing; cat: a verb; sat: a noun; down: a verb
-K = np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [0.0, 1.0]])  # cat is a noun, sat a verb, down a little of one
+# looked for:     nothing     a verb      a noun      a verb
+Q = np.array([[0.0, 0.0], [0.0, 1.0], [2.0, 0.0], [0.0, 2.0]])
+# offered:        nothing     a noun      a verb      a bit of verb
+K = np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [0.0, 1.0]])
 V = np.array([[1.0, 1.0], [8.0, 0.0], [0.0, 4.0], [2.0, 2.0]])
 T, D = Q.shape
 
@@ -51,11 +54,11 @@ T, D = Q.shape
 sharpness = 1.0  # @param {type:"slider", min:0, max:6, step:1}
 S = Q @ K.T / np.sqrt(D)  # (T, T): row = query, column = key
 sharp = sharpness * S
-E = np.exp(sharp - sharp.max(-1, keepdims=True))  # the largest of a row becomes exp(0): nothing can overflow
+E = np.exp(sharp - sharp.max(-1, keepdims=True))  # largest: exp(0), no overflow
 P = E / E.sum(-1, keepdims=True)  # every row sums to 1
 answers = P @ V  # (T, D): row t is a mean of V's rows
-weights = Heat(P, rows=words, cols=words, title="P: row = who asks, column = who answers")
-answer = Heat(answers, rows=words, cols=["noun", "verb"], title="P V")
+print(Heat(P, rows=words, cols=words, title="P: row asks, column answers"))
+print(Heat(answers, rows=words, cols=["noun", "verb"], title="P V"))
 
 # %% [markdown]
 # Move the slider, which multiplies the scores. At 0 every word takes the plain mean of all values. At 6 `sat` takes
@@ -63,7 +66,8 @@ answer = Heat(answers, rows=words, cols=["noun", "verb"], title="P V")
 # weight can still move when a score moves is `∂P/∂S = P (1 − P)`, and that goes to zero at both ends of `P`:
 
 # %% what still moves
-moves = Heat(P * (1 - P), rows=words, cols=words, title="P (1 − P): how much each weight answers to its own score")
+own_slope = P * (1 - P)  # how much each weight answers to its own score
+print(Heat(own_slope, rows=words, cols=words, title="P (1 − P)"))
 
 # %% [markdown]
 # A head that is certain no longer learns. So a score should not become large just because of how it was computed.
@@ -91,30 +95,27 @@ spread, unscaled, scaled = {}, [], []
 
 
 def sensitivity(scores):
-    """The mean of ‖dP/dS‖ over rows: how much gradient passes through the softmax."""
+    """The mean size of ∂P/∂S: how much gradient the softmax lets through."""
     p = np.exp(scores - scores.max(-1, keepdims=True))
     p /= p.sum(-1, keepdims=True)
-    jacobians = p[:, :, None] * (np.eye(p.shape[-1]) - p[:, None, :])  # P_i (δ_ij − P_j)
+    jacobians = p[:, :, None] * (np.eye(8) - p[:, None, :])  # P_i (δ_ij − P_j)
     return float(np.linalg.norm(jacobians, axis=(1, 2)).mean())
 
 
 for width in widths:  # @skip
-    queries, keys = rng.standard_normal((2, 1000, 8, width))  # a thousand times 8 queries and 8 keys
-    products = (queries[:, :1] @ keys.swapaxes(1, 2))[:, 0]  # (1000, 8): scores of one query with 8 keys
-    spread[width] = float((queries @ keys.swapaxes(1, 2)).std())
-    unscaled.append(sensitivity(products))
-    scaled.append(sensitivity(products / np.sqrt(width)))
+    queries = rng.standard_normal((5000, 1, width))
+    keys = rng.standard_normal((5000, 8, width))
+    scores = (queries * keys).sum(-1)  # (5000, 8): one query, eight keys
+    spread[width] = float(scores.std())
+    unscaled.append(sensitivity(scores))
+    scaled.append(sensitivity(scores / np.sqrt(width)))
 
-print("D    standard deviation of q·k    the same / √D")
+print("D      standard deviation of q·k     the same / √D")
 for width in widths:  # @skip
-    print(f"{width:<5}{spread[width]:<29.2f}{spread[width] / np.sqrt(width):.2f}")
-through = Curves(
-    {"q·k": unscaled, "q·k / √D": scaled},
-    x=np.log2(widths),
-    title="How much gradient the softmax lets through",
-    xlabel="log₂ D",
-    ylabel="mean ‖∂P/∂S‖",
-)
+    print(f"{width:<7}{spread[width]:<30.2f}{spread[width] / np.sqrt(width):.2f}")
+title = "How much gradient the softmax lets through"
+curves = {"q·k": unscaled, "q·k / √D": scaled}
+print(Curves(curves, x=np.log2(widths), title=title, xlabel="log₂ D"))
 
 # %% [markdown]
 # Without the division, wider heads start out certain and deaf. With it, D does not matter.
@@ -128,15 +129,14 @@ through = Curves(
 
 
 # %% the library's op
-def batch_of_one(matrix):
+def batch_of_one(matrix):  # @over
     return matrix[None, :, None, :]  # (T, D) -> (B=1, T, H=1, D)
 
 
 q, k, v = batch_of_one(Q), batch_of_one(K), batch_of_one(V)
 out, cache = attention_forward(q, k, v)  # causal=True is the default
-P = cache[3][0, 0]  # (T, S): the cache keeps P for the way back
-causal = Heat(P, rows=words, cols=words, title="P with the causal mask")
-assert np.array_equal(np.triu(P, k=1), np.zeros((T, T)))  # exactly 0, not nearly
+P = cache[3][0, 0]  # (T, T): the cache keeps P for the way back
+print(Heat(P, rows=words, cols=words, title="P with the causal mask"))
 
 # %% [markdown]
 # `the` had a uniform row; now it can see only itself, so its row is 1 0 0 0 whatever its query says. And `cat`, which
@@ -175,7 +175,7 @@ dout = np.zeros_like(out)
 dout[0, words.index("cat")] = 1.0
 dq, dk, dv, _ = attention_backward(dout, cache)
 dV = dv[0, :, 0]
-reached = Heat(dV, rows=words, cols=["noun", "verb"], title="dV when only cat's output matters")
+print(Heat(dV, rows=words, cols=["noun", "verb"], title="dV of a loss at cat"))
 
 # %% [markdown]
 # ## 4. Padding
@@ -200,7 +200,7 @@ reached = Heat(dV, rows=words, cols=["noun", "verb"], title="dV when only cat's 
 junk = np.array([[9.0, -9.0], [-9.0, 9.0]])
 
 
-def two_rows(matrix, left):
+def two_rows(matrix, left):  # @over
     short = np.vstack([junk, matrix[:2]] if left else [matrix[:2], junk])
     return np.stack([matrix, short])[:, :, None, :]  # (B=2, T, H=1, D)
 
@@ -209,15 +209,18 @@ on_right = [two_rows(matrix, left=False) for matrix in (Q, K, V)]
 on_left = [two_rows(matrix, left=True) for matrix in (Q, K, V)]
 real_right = np.array([[True] * 4, [True, True, False, False]])
 real_left = np.array([[True] * 4, [False, False, True, True]])
-right = attention_forward(*on_right, mask=real_right)[0]  # @over
+right = attention_forward(*on_right, mask=real_right)[0]
 forgotten = attention_forward(*on_right)[0]  # @over
-left = attention_forward(*on_left, mask=real_left)[0]  # @over
+left = attention_forward(*on_left, mask=real_left)[0]
 left_forgotten = attention_forward(*on_left)[0]  # @over
 
-print("`the cat`, as in the sentence:\n", out[0, :2, 0])
-print("padding on the left, with the mask:\n", left[1, 2:, 0])
-print("padding on the left, mask forgotten:\n", left_forgotten[1, 2:, 0].round(2))
-print("the left padding's own output, which sees nothing:\n", left[1, :2, 0])
+side = ["noun", "verb"]
+print(Heat(out[0, :2, 0], words[:2], side, "in the sentence, without padding"))
+print(Heat(left[1, 2:, 0], words[:2], side, "padded on the left, with the mask"))
+print(Heat(left_forgotten[1, 2:, 0], words[:2], side, "mask forgotten"))
+same = np.array_equal(forgotten[1, :2], right[1, :2])
+print("padded on the right, mask forgotten: the same numbers:", same)
+print("the two left paddings' own outputs:", left[1, :2, 0].tolist())
 
 # %% [markdown]
 # The last print is a trap. A padding on the left sees only itself, and that is masked: a row of −∞, and a softmax that
@@ -245,11 +248,12 @@ print("the left padding's own output, which sees nothing:\n", left[1, :2, 0])
 dOut = np.array([[1.0, 2.0], [-1.0, 1.0], [2.0, 0.0], [0.0, -1.0]])
 dP = dOut @ V.T
 p = P[3]  # the row of "down"
-jacobian = np.diag(p) - np.outer(p, p)  # symmetric
-J = Heat(jacobian, rows=words, cols=words, title="∂P/∂S for the row of `down`")
+jacobian = np.diag(p) - np.outer(p, p)
+print(Heat(jacobian, rows=words, cols=words, title="∂P/∂S, the row of down"))
 long_way = jacobian @ dP[3]
 short_way = p * (dP[3] - (dP[3] * p).sum())
-print("Jacobian times dP:", long_way.round(4), "  the formula:", short_way.round(4))
+print("Jacobian times dP:", long_way.round(4))
+print("the formula:      ", short_way.round(4))
 
 # %% [markdown] predict
 # Adding 1 to every score of a row leaves its softmax as it was. So what does each row of `dS` sum to?
@@ -268,7 +272,7 @@ dV = P.T @ dOut
 dS = P * (dP - (dP * P).sum(-1, keepdims=True))
 dQ = dS @ K / np.sqrt(D)
 dK = dS.T @ Q / np.sqrt(D)
-dscores = Heat(dS, rows=words, cols=words, title="dS: zero where hidden; every row sums to 0")
+print(Heat(dS, rows=words, cols=words, title="dS"))
 
 # %% [markdown] predict
 # Look at `dS` again: one row of `dQ` is exactly 0, whatever the loss. Whose?
@@ -285,8 +289,10 @@ dscores = Heat(dS, rows=words, cols=words, title="dS: zero where hidden; every r
 
 # %% against the library, and against the definition of a derivative
 dq, dk, dv, _ = attention_backward(batch_of_one(dOut), cache)
-assert np.allclose(dq[0, :, 0], dQ) and np.allclose(dk[0, :, 0], dK) and np.allclose(dv[0, :, 0], dV)
-report = gradient(attention_forward, attention_backward, (2, 5, 3, 7), (2, 5, 3, 7), (2, 5, 3, 7))  # @over
+for name, ours, theirs in ("dQ", dQ, dq), ("dK", dK, dk), ("dV", dV, dv):
+    print(name, "equals the library's:", np.allclose(ours, theirs[0, :, 0]))
+shape = (2, 5, 3, 7)  # B, T, H, D
+report = gradient(attention_forward, attention_backward, shape, shape, shape)
 print(report)
 
 # %% [markdown]
@@ -295,22 +301,21 @@ print(report)
 
 
 # %% four wrong backwards
-def error(wrong, right):
+def error(wrong, right):  # @over
     return float(np.abs(wrong - right).max() / np.abs(right).max())
 
 
 dS_diagonal = P * (1 - P) * dP
 dS_no_rowsum = P * dP
-mistakes = Bars(
-    {
-        "dQ without 1/√D": error(dS @ K, dQ),
-        "dK without the transpose": error(dS @ Q / np.sqrt(D), dK),
-        "dS = P (1 − P) dP": error(dS_diagonal, dS),
-        "dS = P dP": error(dS_no_rowsum, dS),
-    },
-    title="Relative error",
-)
-print("their rows of dS sum to", dS_diagonal.sum(-1).round(2), "and", dS_no_rowsum.sum(-1).round(2))
+mistakes = {
+    "dQ without 1/√D": error(dS @ K, dQ),
+    "dK without the transpose": error(dS @ Q / np.sqrt(D), dK),
+    "dS = P (1 − P) dP": error(dS_diagonal, dS),
+    "dS = P dP": error(dS_no_rowsum, dS),
+}
+print(Bars(mistakes, title="Relative error"))
+print("rows of P (1 − P) dP sum to", dS_diagonal.sum(-1).round(2))
+print("rows of P dP sum to        ", dS_no_rowsum.sum(-1).round(2))
 
 # %% [markdown]
 # None of these crashes, and the first is only a factor, which a loss curve would hardly show. That is why one checks.
@@ -338,24 +343,24 @@ print("their rows of dS sum to", dS_diagonal.sum(-1).round(2), "and", dS_no_rows
 # the last. Reshape never complains; the microscope does.
 
 # %% two reshapes
-x = rng.standard_normal((1, T, 4))  # (B, T, C): 4 words, width 4 = 2 heads of 2
+x = rng.standard_normal((1, T, 4))  # (B, T, C): 4 words, 4 = 2 heads of 2
 
 
 def right_way(a):
     return a.reshape(1, T, 2, 2)  # (B, T, H, D)
 
 
-def wrong_way(a):
-    return a.reshape(1, 2, T, 2).transpose(0, 2, 1, 3)  # (B, T, H, D), at least by its shape
+def wrong_way(a):  # also (B, T, H, D), by its shape
+    return a.reshape(1, 2, T, 2).transpose(0, 2, 1, 3)
 
 
 def seen_by_last(split):
-    """The words that the last output depends on, when `split` makes heads of (B, T, C)."""
-    mark = np.arange(T * 4).reshape(1, T, 4) // 4  # the number of the word that each column belongs to
+    """The words that the last output depends on. split: (B, T, C) -> heads."""
+    owner = split(np.arange(T * 4).reshape(1, T, 4) // 4)  # whose number is where
     _, cache = attention_forward(split(x), split(x), split(x))
-    dout = (split(mark) == T - 1).astype(float)  # a gradient into every column of the last word
+    dout = (owner == T - 1).astype(float)  # a gradient into the last word alone
     _, _, dv, _ = attention_backward(dout, cache)
-    return [words[t] for t in np.unique(split(mark)[dv != 0])]
+    return [words[t] for t in np.unique(owner[dv != 0])]
 
 
 seen_right = seen_by_last(right_way)  # @over
@@ -374,17 +379,19 @@ print("reshape(B, H, T, D):", seen_wrong)
 text = list(".ABCDABC")  # "." begins the text
 letters = sorted(set(text))
 n = len(text)
-letter = np.eye(len(letters), n)[[letters.index(each) for each in text]]  # (n, n): one-hot, padded to n columns
 position = np.eye(n)
 before = np.eye(n, k=-1)  # row t points at t − 1
+letter = np.zeros((n, n))  # row t: which letter it is, one-hot
+letter[range(n), [letters.index(each) for each in text]] = 1
 certain = 40.0  # a large score: nearly a hard choice
 
-queries = certain * np.stack([before, letter], 1)[None]  # (B=1, n, H=2, D=n)
-keys = np.stack([position, letter], 1)[None]
-values = np.stack([letter, letter], 1)[None]
+queries = certain * np.stack([before, letter], axis=1)[None]  # (B=1, n, H=2, D=n)
+keys = np.stack([position, letter], axis=1)[None]
+values = np.stack([letter, letter], axis=1)[None]
 found, layer1 = attention_forward(queries, keys, values)
-head0 = Heat(layer1[3][0, 0].round(3), rows=text, cols=text, title="head 0: the one before me")
-head1 = Heat(layer1[3][0, 1].round(3), rows=text, cols=text, title="head 1: my letter, earlier and now")
+head0, head1 = layer1[3][0].round(2)
+print(Heat(head0, rows=text, cols=text, title="head 0: the one before me"))
+print(Heat(head1, rows=text, cols=text, title="head 1: my letter, until now"))
 
 # %% [markdown]
 # Head 1 finds the earlier A, but that is not what a language model needs: it needs the letter *after* it. The place to
@@ -392,10 +399,11 @@ head1 = Heat(layer1[3][0, 1].round(3), rows=text, cols=text, title="head 1: my l
 # a second layer takes head 0's findings as its keys, its own letter as its query, and hands over letters.
 
 # %% the second layer
-keys2 = found[:, :, :1]  # (1, n, 1, n): the letter before each position
-guesses, _ = attention_forward(certain * letter[None, :, None], keys2, letter[None, :, None])  # @over
-guess = guesses[0, :, 0, : len(letters)].round(3)
-next_letter = Heat(guess, rows=text, cols=letters, title="row: the text so far ends here; column: the next letter")
+queries2 = certain * letter[None, :, None]  # (1, n, 1, n): my letter
+keys2 = found[:, :, :1]  # the letter before each position, as head 0 found it
+guesses, _ = attention_forward(queries2, keys2, letter[None, :, None])  # @over
+guess = guesses[0, :, 0, : len(letters)].round(2)
+print(Heat(guess, rows=text, cols=letters, title="guesses of the next letter"))
 
 # %% [markdown]
 # After the second A, B and C the guess is right and certain; before, where nothing matches, it is the mean of what was
@@ -421,8 +429,9 @@ next_letter = Heat(guess, rows=text, cols=letters, title="row: the text so far e
 # Eight times the tokens, 64 times the memory, and that for one text of the batch.
 
 # %% a square
-gigabytes = {tokens: 12 * 12 * tokens**2 * 4 / 1e9 for tokens in (1024, 2048, 4096, 8192)}
-memory = Bars({f"{tokens:,} tokens": size for tokens, size in gigabytes.items()}, title="P of all layers", unit="GB")
+gigabytes = {n: 12 * 12 * n**2 * 4 / 1e9 for n in (1024, 2048, 4096, 8192)}
+bars = {f"{tokens:,} tokens": size for tokens, size in gigabytes.items()}
+print(Bars(bars, title="P of all layers and heads", unit="GB"))
 
 # %% [markdown]
 # FlashAttention (Dao et al. 2022) never stores P. Three facts make that possible.
@@ -432,16 +441,17 @@ memory = Bars({f"{tokens:,} tokens": size for tokens, size in gigabytes.items()}
 # piece that is wholly hidden leaves `m` at −∞: the trap of section 4 again.)
 
 # %% a row in two pieces
-row = S[3]  # all four keys, for the word "down"
+row = S[3]  # the scores of "down", which sees all four keys
 m, total, a = -np.inf, 0.0, np.zeros(D)
 for piece in (slice(0, 2), slice(2, 4)):
     m_new = max(m, row[piece].max())
     weight = np.exp(row[piece] - m_new)
-    shrink = np.exp(m - m_new)  # exp(−∞) = 0 at the first piece: there is nothing to shrink
+    shrink = np.exp(m - m_new)  # 0 at the first piece: nothing to shrink yet
     total = shrink * total + weight.sum()
     a = shrink * a + weight @ V[piece]
     m = m_new
-print("in pieces:", a / total, "  at once:", out[0, 3, 0])
+print("in pieces:", a / total)
+print("at once:  ", out[0, 3, 0])
 
 # %% [markdown]
 # **2. P comes back from one number per row.** Keep `L = m + ln(sum)`, and `P = exp(S − L)`: on the way back the product
@@ -452,22 +462,28 @@ print("in pieces:", a / total, "  at once:", out[0, 3, 0])
 
 # %% the two identities
 L = m + np.log(total)
-print("P from L:", np.exp(row - L).round(4), "  stored:", P[3].round(4))
-print("rowsum(dP P):    ", (dP * P).sum(-1).round(6))
-print("rowsum(dout out):", (dOut * out[0, :, 0]).sum(-1).round(6))
+print("P from L:         ", np.exp(row - L).round(4), "  stored:", P[3].round(4))
+print("rowsum(dP P):     ", (dP * P).sum(-1).round(4))
+print("rowsum(dout out): ", (dOut * out[0, :, 0]).sum(-1).round(4))
+tiled, logsumexp = flash_forward(q, k, v, mask=None, causal=True, tile=2)
+print("the library's, in tiles of 2:", np.allclose(tiled, out))
 
 # %% what this page claimed
+hidden = np.triu(np.ones((T, T), bool), k=1)
 assert np.allclose(P.sum(-1), 1)
-assert np.array_equal(np.triu(dS, k=1), np.zeros((T, T)))  # hidden scores get no gradient at all
+assert not P[hidden].any() and not dS[hidden].any()  # exactly 0, both ways
 assert not dQ[0].any()  # the first query is trained by nothing
-assert np.array_equal(right[1, :2], forgotten[1, :2])  # right padding: the causal mask suffices
-assert np.allclose(left[1, 2:, 0], out[0, :2, 0]) and not np.allclose(left_forgotten[1, 2:, 0], out[0, :2, 0])
-assert np.isfinite(left).all() and not left[1, 0].any()  # a query that sees nothing: zeros, no NaN
-assert report.ok
+assert np.array_equal(right[1, :2], forgotten[1, :2])
+assert np.allclose(left[1, 2:], out[0, :2])
+assert not np.allclose(left_forgotten[1, 2:], out[0, :2])
+assert np.isfinite(left).all() and not left[1, 0].any()  # zeros, no NaN
+assert report.ok and error(dq[0, :, 0], dQ) < 1e-12
+assert min(mistakes.values()) > 0.1
 assert seen_right == words and seen_wrong == words[2:]
 assert [letters[i] for i in guess[5:].argmax(-1)] == ["B", "C", "D"]
 assert np.allclose(a / total, out[0, 3, 0]) and np.allclose(np.exp(row - L), P[3])
 assert np.allclose((dP * P).sum(-1), (dOut * out[0, :, 0]).sum(-1))
+assert np.allclose(tiled, out) and np.allclose(logsumexp[0, 0, 3], L)
 
 # %% [markdown]
 # ## Your turn

@@ -15,6 +15,7 @@
 
 # %% the plays, in tokens
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from scratchgpt.data import Batches, entropy_lines, load_text, split_text
 from scratchgpt.evaluation import evaluate
 from scratchgpt.lesson import Bars, Curves, Heat
 from scratchgpt.models.gpt import KVCache, count_parameters
-from scratchgpt.ops import WrappedOps, reference, table
+from scratchgpt.ops import WrappedOps, reference, table, traced
 from scratchgpt.optim import cosine_schedule
 
 V = 300
@@ -39,26 +40,18 @@ print(" | ".join(pieces))
 # %% [markdown]
 # ## 2. The whole model is a list of calls
 #
-# In this library blocks and models reach the ops through a table, `ops`, so we can put a wrapper around the table that
-# writes down every call. A batch of 2 rows of 9 tokens: each of the first 8 positions predicts the token after it.
+# In this library blocks and models reach the ops through a table, `ops`, and a table can be wrapped: `traced` gives one
+# that records every call. A batch of 2 rows of 9 tokens: each of the first 8 positions predicts the token after it.
+# Step into `model.loss` if you like; it is a page of code.
 
 # %% every forward call, in order
 config = GPTConfig(vocab_size=V, n_ctx=64, n_layer=2, n_head=2, n_embd=64)
-calls = []
-
-
-def note(place, op, function, args, kwargs):
-    result = function(*args, **kwargs)
-    if op.endswith("_forward"):
-        calls.append((place, op.removesuffix("_forward"), np.shape(result[0])))
-    return result
-
-
-model = GPT(config, seed=0, ops=WrappedOps(table("reference"), note))  # @over
+ops, calls = traced(table("reference"))  # @over
+model = GPT(config, seed=0, ops=ops)  # @over
 two_rows = {"input_ids": train_ids[:18].reshape(2, 9)}
 loss, cache = model.loss(two_rows)
-for place, op, shape in calls:  # @skip
-    print(f"{place:<20}{op:<15}{shape}")
+for call in calls:  # @skip
+    print(f"{call.place:<20}{call.op:<24}{call.outputs[0].shape}")
 
 # %% [markdown]
 # Read it from the top. `(2, 8, 64)` is (B, T, C): the *residual stream*, a vector per token, which every block reads
@@ -78,26 +71,22 @@ for place, op, shape in calls:  # @skip
 # <!-- answer: len(mixing) -->
 #
 # Attention alone, once per block. Everything else treats each of the 16 tokens by itself. The page found out by trying:
-# it changed position 0 at the input of every op, and looked whether the op's output moved anywhere else.
+# it called every op again with position 0 of its inputs changed, and looked whether the output moved anywhere else.
+
 
 # %% which ops mix positions
-mixing = []
+def mixes(call):
+    """Change the inputs of a call at position 0: does its output change elsewhere?"""
+    changed = dict(call.args)
+    for name, value in call.args.items():
+        if np.shape(value)[:2] == (2, 8):
+            changed[name] = value.copy()
+            changed[name][:, 0] += 1
+    out = call.function(**changed)[0]
+    return out.ndim > 2 and bool((out != call.outputs[0])[:, 1:].any())
 
 
-def probe(place, op, function, args, kwargs):
-    result = function(*args, **kwargs)
-    if op.endswith("_forward") and np.ndim(result[0]) >= 3:
-        changed = [np.array(a) if np.shape(a)[:2] == (2, 8) else a for a in args]
-        for a in changed:
-            if np.shape(a)[:2] == (2, 8):
-                a[:, 0] += 1
-        if (function(*changed, **kwargs)[0] != result[0])[:, 1:].any():
-            mixing.append(place)
-    return result
-
-
-model.ops = WrappedOps(table("reference"), probe)  # @over
-model.loss(two_rows)  # @over
+mixing = [call.place for call in calls if mixes(call)]  # @over
 print("positions meet in:", mixing)
 
 # %% [markdown]
@@ -123,10 +112,14 @@ print("positions meet in:", mixing)
 ours = count_parameters(config)  # @over
 gpt3 = count_parameters(PRESETS["gpt3"])  # @over
 L, C = config.n_layer, config.n_embd
-by_hand = 12 * L * C * C + (V + config.n_ctx) * C + L * 13 * C + 2 * C  # the last two terms: biases and norms
-print(f"ours: {sum(ours.values()):,} (by hand {by_hand:,}); GPT-3: {sum(gpt3.values()) / 1e9:.1f} billion")
-our_shares = Bars({part: 100 * n / sum(ours.values()) for part, n in ours.items()}, title="Ours", unit="%")
-gpt3_shares = Bars({part: 100 * n / sum(gpt3.values()) for part, n in gpt3.items()}, title="GPT-3", unit="%")
+by_hand = 12 * L * C * C + V * C + config.n_ctx * C
+by_hand += 13 * L * C + 2 * C  # biases and norms
+print(f"ours: {sum(ours.values()):,} parameters; by hand {by_hand:,}")
+print(f"GPT-3: {sum(gpt3.values()) / 1e9:.1f} billion")
+for name, counts in {"Ours": ours, "GPT-3": gpt3}.items():
+    total = sum(counts.values())
+    shares = {part: 100 * n / total for part, n in counts.items()}  # @over
+    print(Bars(shares, title=name, unit="%"))
 
 # %% [markdown]
 # ## 4. Before the first update
@@ -151,7 +144,9 @@ start = evaluate(model, val_ids, max_windows=8).nats_per_token  # @skip
 loud = GPT(config, seed=0)  # @over
 loud.params["wte"][...] *= 10  # somebody forgot to scale the embedding
 loud_start = evaluate(loud, val_ids, max_windows=8).nats_per_token  # @skip
-print(f"ln V = {math.log(V):.3f}; at step 0 {start:.3f}; with an embedding ten times as large {loud_start:.3f}")
+print(f"ln V                              {math.log(V):.3f}")
+print(f"at step 0                         {start:.3f}")
+print(f"with an embedding 10 times larger {loud_start:.3f}")
 
 # %% [markdown]
 # ### The gradient of the embedding
@@ -175,13 +170,15 @@ print(f"ln V = {math.log(V):.3f}; at step 0 {start:.3f}; with an embedding ten t
 # The table of positions is simpler: its row is used once in each row of the batch, so its gradient is a sum over B.
 
 # %% a token that occurs twice
-ids = np.array([[1, 0, 1]])
-dout = np.array([[[1.0, 2.0], [5.0, 5.0], [10.0, 20.0]]])  # (B=1, T=3, C=2)
-_, embedding_cache = reference.embedding_forward(ids, np.zeros((3, 2)), np.zeros((3, 2)))
+ids = np.array([[1, 0, 1]])  # (B=1, T=3)
+dout = np.array([[[1.0, 2.0], [5.0, 5.0], [10.0, 20.0]]])  # (B, T, C=2)
+tokens, places = np.zeros((3, 2)), np.zeros((3, 2))  # (V=3, C), (n_ctx=3, C)
+_, embedding_cache = reference.embedding_forward(ids, tokens, places)
 dwte, dwpe = reference.embedding_backward(dout, embedding_cache)
 careless = np.zeros((3, 2))
 careless[ids] += dout
-print("np.add.at:", dwte.tolist(), "   dwte[ids] += dout:", careless.tolist())
+print("np.add.at:        ", dwte.tolist())
+print("dwte[ids] += dout:", careless.tolist())
 
 # %% [markdown] predict
 # Our model's batch is now the single row `[5, 7, 5, 9]`. The head is tied to the embedding. How many of the 300 rows of
@@ -200,7 +197,7 @@ print("np.add.at:", dwte.tolist(), "   dwte[ids] += dout:", careless.tolist())
 
 # %% tied and untied
 def rows_with_gradient(tied):
-    small = GPT(GPTConfig(vocab_size=V, n_ctx=64, n_layer=2, n_head=2, n_embd=64, tied_head=tied), seed=0)
+    small = GPT(replace(config, tied_head=tied), seed=0)
     _, cache = small.loss({"input_ids": [[5, 7, 5, 9]]})
     small.backward(cache)
     return int(small.params.g.wte.any(axis=1).sum())
@@ -236,36 +233,33 @@ print(f"rows with a gradient: tied {rows_tied}, untied {rows_untied}")
 
 # %% the loop
 steps = 1000  # @short 60
-look_every = steps // 20
+warmup = look_every = steps // 20
 model = GPT(config, seed=0)  # @over
 optimizer = AdamW(model.params, model.ops)  # @over
 batches = Batches(train_ids, config.n_ctx, rows_per_step=16, seed=0)  # @over
-train_losses, val_losses, looked_at = [], [start], [0]
+losses, updates, held_out = [], [0], [start]
 for step in range(steps):  # @skip
     model.params.grad.fill(0)
     loss, cache = model.loss({"input_ids": batches.at(step)})
     model.backward(cache)
-    optimizer.step(cosine_schedule(step, lr=0.01, warmup_steps=steps // 20, steps=steps), max_norm=1.0)
-    train_losses.append(float(loss))
+    lr = cosine_schedule(step, 0.01, warmup, steps)
+    optimizer.step(lr, max_norm=1.0)
+    losses.append(float(loss))
     if (step + 1) % look_every == 0:
-        val_losses.append(evaluate(model, val_ids, max_windows=32).nats_per_token)
-        looked_at.append(step + 1)
+        updates.append(step + 1)
+        held_out.append(evaluate(model, val_ids, max_windows=32).nats_per_token)
 
 lines = entropy_lines(train_ids, V)  # @over
-passed = [name for name, value in lines.items() if val_losses[-1] < value]
-curve = Curves(
-    {"held out": val_losses, "trained on": [train_losses[0], *np.reshape(train_losses, (20, -1)).mean(1)]},
-    x=looked_at,
-    lines=lines,
-    title="Loss against the entropy lines",
-    xlabel="updates",
-    ylabel="nats per token",
-)
+passed = [name for name, value in lines.items() if held_out[-1] < value]
+trained_on = [losses[0], *np.reshape(losses, (20, -1)).mean(1)]
+curves = {"held out": held_out, "trained on": trained_on}
+print(Curves(curves, updates, lines, xlabel="updates", ylabel="nats per token"))
 for name, value in lines.items():  # @skip
-    below = [step for step, loss in zip(looked_at, val_losses) if loss < value]
-    print(f"{name:<9}{value:.3f}  {f'passed by update {below[0]}' if below else 'not passed'}")
+    below = [step for step, loss in zip(updates, held_out) if loss < value]
+    when = f"passed by update {below[0]}" if below else "not passed"
+    print(f"{name:<9}{value:.3f}  {when}")
 whole = evaluate(model, val_ids, len(val_text.encode()))  # @skip
-print(f"the whole held-out text: {whole.nats_per_token:.3f} nats per token,", end=" ")
+print(f"\nwhole held-out text: {whole.nats_per_token:.3f} nats per token")
 print(f"perplexity {whole.perplexity:.1f}, {whole.bits_per_byte:.3f} bits per byte")
 
 # %% [markdown]
@@ -280,21 +274,19 @@ print(f"perplexity {whole.perplexity:.1f}, {whole.bits_per_byte:.3f} bits per by
 
 # %% temperature
 def next_probabilities(text, temperature=1.0):
-    logits = model.next_logits([tokenizer.encode(text)], KVCache(model))[0].astype(np.float64)
-    p = np.exp((logits - logits.max()) / temperature)
+    logits = model.next_logits([tokenizer.encode(text)], KVCache(model))[0]
+    p = np.exp((logits.astype(float) - logits.max()) / temperature)
     return p / p.sum()
 
 
 inside, start_of_line = "ROMEO.\nI wi", "ROMEO.\n"
 top = np.argsort(-next_probabilities(inside))[:6]  # @over
 temperatures = (0.5, 1.0, 2.0)
-heated = np.array([next_probabilities(inside, temperature) for temperature in temperatures])  # @over
-shown = Heat(
-    np.column_stack([heated[:, top], 1 - heated[:, top].sum(1)]),
-    rows=[f"τ = {temperature}" for temperature in temperatures],
-    cols=[*(tokenizer.decode([i]) for i in top), "all others"],
-    title="What comes after “ROMEO. I wi”",
-)
+heated = np.array([next_probabilities(inside, each) for each in temperatures])  # @over
+shown = np.column_stack([heated[:, top], 1 - heated[:, top].sum(1)])
+rows = [f"τ = {temperature}" for temperature in temperatures]
+cols = [*(tokenizer.decode([i]) for i in top), "all others"]  # @over
+print(Heat(shown, rows, cols, title="What comes after “ROMEO. I wi”"))
 
 # %% [markdown]
 # The tail matters: hundreds of tokens, each unlikely and most of them wrong. *Top-k* keeps the k most likely (Fan et
@@ -312,21 +304,23 @@ shown = Heat(
 # for the one or too large for the other.
 
 # %% how many tokens top-p keeps
+contexts = {"inside a word": inside, "at the start of a line": start_of_line}
 kept = {}
-for place, text in {"inside a word": inside, "at the start of a line": start_of_line}.items():
+for place, text in contexts.items():
     likely_first = np.sort(next_probabilities(text))[::-1]  # @over
     kept[place] = int((likely_first.cumsum() < 0.9).sum()) + 1
-    print(f"{place}, {text!r}: {kept[place]} tokens hold 90% of the probability")
+    print(f"{place}: {kept[place]} tokens hold 90% of the probability")
 
 # %% three ways to speak
-prompt = tokenizer.encode(start_of_line)  # @over
-for name, settings in {
+ways = {
     "greedy": {"temperature": 0},
     "temperature 0.8, top-p 0.95": {"temperature": 0.8, "top_p": 0.95},
     "temperature 2": {"temperature": 2.0},
-}.items():  # @skip
-    said = tokenizer.decode(list(generate(model, prompt, max_new_tokens=120, seed=1, **settings)))
-    print(f"--- {name}\n{said}\n")
+}
+prompt = tokenizer.encode(start_of_line)  # @over
+for name, settings in ways.items():  # @skip
+    said = list(generate(model, prompt, max_new_tokens=150, seed=1, **settings))
+    print(f"--- {name}\n{tokenizer.decode(said)}\n")
 
 # %% [markdown]
 # Greedy goes round in circles: the likeliest continuation of a repetition is a repetition. Hot is noise, for the tail
@@ -352,12 +346,12 @@ for name, settings in {
 # The prompt once, then one position per new token, of which the last is never run: 6 + 39. Without: 1,020.
 
 # %% the same tokens, with and without
-plain_ops = model.ops
+fast = model.ops
 six = tokenizer.encode(start_of_line)[:6]  # @over
-positions, said = {}, {}
+positions, spoken = {}, {}
 
 
-def count_positions(place, op, function, args, kwargs):
+def count_positions(place, op, function, args, kwargs):  # @over
     if op == "embedding_forward":
         positions[how] += args[0].size
     return function(*args, **kwargs)
@@ -365,11 +359,12 @@ def count_positions(place, op, function, args, kwargs):
 
 for how, use_cache in {"cache": True, "no cache": False}.items():
     positions[how] = 0
-    model.ops = WrappedOps(plain_ops, count_positions)  # @over
-    said[how] = list(generate(model, six, max_new_tokens=40, top_p=0.95, use_cache=use_cache))  # @over
-model.ops = plain_ops
-work = Bars(positions, title="Positions run for 40 tokens after a prompt of 6")
-print("the same tokens:", said["cache"] == said["no cache"])
+    model.ops = WrappedOps(fast, count_positions)  # @over
+    tokens = generate(model, six, max_new_tokens=40, use_cache=use_cache)  # @over
+    spoken[how] = list(tokens)  # @over
+model.ops = fast
+print(Bars(positions, title="Positions run for 40 tokens after a prompt of 6"))
+print("the same tokens:", spoken["cache"] == spoken["no cache"])
 
 # %% [markdown]
 # A cached step must equal the last row of a full forward. Two mistakes break that, and both *run*:
@@ -383,53 +378,55 @@ print("the same tokens:", said["cache"] == said["no cache"])
 
 # %% two planted bugs
 def from_zero(ids, wte, wpe, start=0):
-    return plain_ops.embedding_forward(ids, wte, wpe, 0)
+    return fast.embedding_forward(ids, wte, wpe, 0)
 
 
 def wrong_corner(q, k, v, **options):
     T = q.shape[1]
-    return plain_ops.attention_forward(q, k[:, :T], v[:, :T], **options)
+    return fast.attention_forward(q, k[:, :T], v[:, :T], **options)
 
 
 def cached_error():
-    """The largest difference between the logits of a cached step and of a full forward, after 6 + 1 tokens."""
-    seven = [*six, said["cache"][0]]
+    """Largest difference of logits, 6 tokens and 1 more, cached and not."""
+    seven = [*six, spoken["cache"][0]]
     full = model.next_logits([seven], KVCache(model))
     cache = KVCache(model)
     model.next_logits([seven[:6]], cache)
     return float(np.abs(model.next_logits([seven[6:]], cache) - full).max())
 
 
-cache_error = {"right": cached_error()}  # @over
-model.ops = plain_ops.replace(embedding_forward=from_zero)  # @over
-cache_error["position from 0"] = cached_error()  # @over
-model.ops = plain_ops.replace(attention_forward=wrong_corner)  # @over
-cache_error["mask at the wrong corner"] = cached_error()  # @over
-model.ops = plain_ops
-planted = Bars(cache_error, title="Largest error of a logit")
+errors = {"right": cached_error()}  # @over
+model.ops = fast.replace(embedding_forward=from_zero)  # @over
+errors["position from 0"] = cached_error()  # @over
+model.ops = fast.replace(attention_forward=wrong_corner)  # @over
+errors["mask at the wrong corner"] = cached_error()  # @over
+model.ops = fast
+print(Bars(errors, title="Largest error of a logit"))
 
 # %% [markdown]
 # The price is memory: a key and a value of width C, per layer and token.
 
 # %% what a cache holds
+layers, rows, heads, places, width = KVCache(model).k.shape
+print(f"our keys: {layers} layers, {rows} row, {heads} heads, ", end="")
+print(f"{places} positions, width {width}; as many values")
 big = PRESETS["gpt3"]
 per_token = 2 * big.n_layer * big.n_embd * 2  # bytes, at 2 per number
-print(f"ours: {KVCache(model).k.shape} keys, as many values: layers, rows, heads, positions, width of a head")
 print(f"GPT-3 at 2 bytes a number: {per_token / 1e6:.1f} MB per token, ", end="")
-print(f"{per_token * big.n_ctx / 1e9:.1f} GB for one text of {big.n_ctx:,} tokens")
+print(f"{per_token * big.n_ctx / 1e9:.1f} GB for {big.n_ctx:,} tokens")
 
 # %% what this page claimed
-assert len(mixing) == config.n_layer
+assert mixing == ["blocks.0.attn", "blocks.1.attn"]
 assert by_hand == sum(ours.values()) == model.params.size
 assert abs(start - math.log(V)) < 0.1 < loud_start - math.log(V)
 assert rows_tied == V and rows_untied == 2
 assert dwte.tolist() == [[5, 5], [11, 22], [0, 0]]
-assert val_losses[-1] < lines["unigram"]
-assert steps < 1000 or lines["trigram"] < val_losses[-1] < lines["bigram"]
+assert "unigram" in passed and (steps < 1000 or passed[-1] == "bigram")
 assert kept["inside a word"] < kept["at the start of a line"]
-assert said["cache"] == said["no cache"] and positions == {"cache": 45, "no cache": sum(range(6, 46))}
-assert cache_error["right"] < 1e-4  # float32: the sums run in another order
-assert min(cache_error["position from 0"], cache_error["mask at the wrong corner"]) > 0.01
+assert spoken["cache"] == spoken["no cache"]
+assert positions == {"cache": 45, "no cache": sum(range(6, 46))}
+assert errors.pop("right") < 1e-4  # float32, summed in another order
+assert min(errors.values()) > 0.01
 
 # %% [markdown]
 # ## Your turn
