@@ -204,7 +204,8 @@ print(ids)
 # %% [markdown]
 # ## 7. What size buys
 # The gain is compression: fewer tokens for the same text, so fewer steps to read it, and a context of n tokens that
-# reaches further back. Measured, as it should be, on the tenth that was held out.
+# reaches further back. Measured, as it should be, on the tenth that was held out. And since encoding is replaying, the
+# text need be encoded only once, with all merges: undo the later ones, and each symbol falls back into its two parts.
 
 # %% [markdown] predict
 # A vocabulary of 4,096 in place of 2,048: how many tokens does it save on the held-out text?
@@ -216,22 +217,36 @@ print(ids)
 # every doubling falls. And what was learned from the training text fits it better than any other: the gap between the
 # two curves.
 
+
 # %% Compression against size
+def uses_by_size(text):
+    number = {symbol: i for i, symbol in full.vocab.items()}
+    uses = np.bincount(full.encode_array(text), minlength=len(number))  # of each symbol
+    by_size = {}
+    for V in reversed(vocab_sizes):
+        for left, right in reversed(full.merges[V - 256 : len(uses) - 256]):
+            uses[number[left]] += uses[number[left + right]]
+            uses[number[right]] += uses[number[left + right]]
+        uses = uses[:V]
+        by_size[V] = uses.copy()
+    return by_size
+
+
+def bytes_per_token(text, uses):
+    return {V: len(text.encode("utf-8")) / uses[V].sum() for V in vocab_sizes}
+
+
 vocab_sizes = [256 * 2**i for i in range(6)]
-rows = {}
-for vocab_size in vocab_sizes:  # @skip
-    each = cut_to(vocab_size)
-    rows[vocab_size] = each.encode_array(training), each.encode_array(held_out)
-n_training, n_held_out = len(training.encode("utf-8")), len(held_out.encode("utf-8"))
-seen = {vocab_size: n_training / len(a) for vocab_size, (a, _) in rows.items()}
-unseen = {vocab_size: n_held_out / len(b) for vocab_size, (_, b) in rows.items()}
-labels = [math.log2(vocab_size) for vocab_size in vocab_sizes]
+uses = uses_by_size(training)  # @over
+seen = bytes_per_token(training, uses)  # @over
+unseen = bytes_per_token(held_out, uses_by_size(held_out))  # @over
+labels = [math.log2(V) for V in vocab_sizes]
 curves = {"training text": list(seen.values()), "held-out text": list(unseen.values())}
 print(Curves(curves, x=labels, xlabel="log₂ of the vocabulary size", ylabel="bytes per token"))
 saved = 1 - unseen[2048] / unseen[4096]
 print(f"from 2,048 to 4,096: {saved:.1%} fewer tokens")
-for vocab_size in (256, 2048, 8192):  # @skip
-    print(f"{vocab_size:5}:", *rows[vocab_size][1][:12])
+for V in (256, 2048, 8192):  # @skip
+    print(f"{V:5}:", *cut_to(V).encode(held_out[:60])[:12])
 
 # %% [markdown]
 # ## 8. What size costs
@@ -277,13 +292,11 @@ print(Bars(shares, title="Share of the parameters that is the token embedding", 
 # %% Rare symbols, and a fair unit
 print("    V  seen < 100 times  nats per token  bits per byte")
 per_token, per_byte = {}, {}
-for vocab_size, (ids_of_training, _) in rows.items():  # @skip
-    uses = np.bincount(ids_of_training, minlength=vocab_size)
-    p = uses[uses > 0] / uses.sum()
-    per_token[vocab_size] = -(p * np.log(p)).sum()
-    per_byte[vocab_size] = per_token[vocab_size] / math.log(2) / seen[vocab_size]
-    figures = f"{per_token[vocab_size]:14.2f}  {per_byte[vocab_size]:13.2f}"
-    print(f"{vocab_size:5}  {(uses < 100).mean():16.0%}  {figures}")
+for V in vocab_sizes:  # @skip
+    p = uses[V][uses[V] > 0] / uses[V].sum()
+    per_token[V] = -(p * np.log(p)).sum()
+    per_byte[V] = per_token[V] / math.log(2) / seen[V]
+    print(f"{V:5}  {(uses[V] < 100).mean():16.0%}  {per_token[V]:14.2f}  {per_byte[V]:13.2f}")
 
 # %% [markdown]
 # (Of the 256 bytes, most never occur in English.) The last two columns run in opposite directions. A larger vocabulary
@@ -299,6 +312,7 @@ assert encode(tuple("TACTATAC"), merges) != encode(tuple("TACTATAC"), merges[::-
 assert word_steps[2].symbol == "est</w>" and "est</w>" not in estimate
 assert tokenizer.decode(ids) == sentence and b"".join(encode_bytes("日😀", [])).decode() == "日😀"
 assert full.merges[:256] == BPETokenizer.train(training, 512, special_tokens=()).merges  # a prefix
+assert len(held_out.encode("utf-8")) / len(cut_to(2048).encode_array(held_out)) == unseen[2048]
 assert list(unseen.values()) == sorted(unseen.values()) and unseen[8192] < seen[8192]
 assert min(small, key=small.get) < min(large, key=large.get)
 assert list(per_token.values()) == sorted(per_token.values())
