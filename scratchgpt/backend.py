@@ -149,6 +149,13 @@ def available_cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def machine_memory():
+    """Bytes of memory of this machine, or None where the system does not say."""
+    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", ()):
+        return None
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def blas_kernels():
     """The kernel family each loaded BLAS library uses, such as "SkylakeX"."""
     return [info.get("architecture", "unknown") for info in blas_pools().info()]

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from scratchgpt import interop
-from scratchgpt.backend import available_cores, get_module
+from scratchgpt.backend import available_cores, get_module, machine_memory
 from scratchgpt.checkpoint import load_state
 from scratchgpt.data import EMBEDDED, load_text, split_text
 from scratchgpt.errors import InputError
@@ -132,14 +132,14 @@ def model_config(config, vocab_size):
 def check_memory(shape, config):
     """Raises InputError when a run cannot fit this machine: weights, m and v, a gradient per thread, one row's
     activations per thread and the ids of a step already exceed its memory."""
-    if config.device != "cpu" or "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", ()):
+    present = machine_memory()
+    if config.device != "cpu" or present is None:
         return
     number = 8 if config.dtype == "float64" else 4
     threads = min(config.threads or available_cores(), config.batch_size)
     state = sum(count_parameters(shape).values()) * number * (3 + threads)
     rows = config.batch_size * config.accumulate
     needed = state + threads * activation_bytes(shape, shape.n_ctx, number) + rows * (shape.n_ctx + 1) * ID_BYTES
-    present = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > present:
         raise InputError(
             f"this run takes at least {needed / 2**30:,.0f} GiB, {state / 2**30:,.0f} of them for weights, gradients "
