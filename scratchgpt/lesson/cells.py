@@ -237,3 +237,17 @@ def read_slider(path, line, comment, node):
     if value not in slider.values:
         refuse(path, line, f"{slider.name} = {value} is not a position of its slider")
     return slider
+
+
+def with_values(lesson, short=False, value=None):
+    """The lesson's syntax tree with other values assigned: the slider's `value`, and if short those of a quick run."""
+    new = dict(lesson.shorts) if short else {}
+    if lesson.slider is not None and value is not None:
+        new[lesson.slider.line] = type(lesson.slider.value)(value)
+    tree = ast.parse(lesson.source, str(lesson.path))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and node.lineno in new:
+            node.value = ast.copy_location(ast.parse(repr(new[node.lineno]), mode="eval").body, node.value)
+            for inner in ast.walk(node.value):
+                inner.lineno = inner.end_lineno = node.lineno
+    return tree

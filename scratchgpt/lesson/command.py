@@ -63,7 +63,7 @@ def build(args):
 
 def write_page(lesson, path, short):
     from scratchgpt.lesson.page import LARGEST, page
-    from scratchgpt.lesson.tracer import record
+    from scratchgpt.lesson.recording import record
 
     text = page(lesson, record(lesson, short))
     size = len(text.encode("utf-8"))

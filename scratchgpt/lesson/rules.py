@@ -2,15 +2,12 @@
 
 import ast
 import re
-import subprocess
-import sys
 from pathlib import Path
 
-from scratchgpt.backend import child_environment
 from scratchgpt.errors import InputError
-from scratchgpt.lesson.cells import plain
+from scratchgpt.lesson.cells import plain, with_values
 from scratchgpt.lesson.page import LARGEST, page
-from scratchgpt.lesson.tracer import SINGLE_THREADED, TIME_LIMIT, record, substituted
+from scratchgpt.lesson.recording import record, run_python
 
 PACKAGE = Path(__file__).parent.parent
 COPIED = 6  # consecutive lines of code that equal lines of the library
@@ -77,19 +74,8 @@ def windows(lines):
 
 def run_as_script(lesson, short=False):
     """Runs the file as `python lesson.py` does, warnings being errors; with the values of a quick run if short."""
-    command = [sys.executable, "-W", "error"]
-    if short:
-        command += ["-c", ast.unparse(substituted(lesson, True, None))]
-    else:
-        command += [str(lesson.path)]
+    program = ["-c", ast.unparse(with_values(lesson, short=True))] if short else [str(lesson.path)]
     try:
-        done = subprocess.run(
-            command, env=child_environment(**SINGLE_THREADED), stdin=subprocess.DEVNULL, capture_output=True,
-            text=True, encoding="utf-8", errors="replace", timeout=TIME_LIMIT,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise InputError(f"{lesson.path} ran for {TIME_LIMIT} s and was stopped") from None
-    if done.returncode:
-        last = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()
-        where = [line.strip() for line in last if line.strip().startswith("File")]
-        raise InputError(f"as a script it stops with {last[-1]} ({where[-1] if where else lesson.path})")
+        run_python(lesson, ["-W", "error", *program])
+    except InputError as error:
+        raise InputError(f"as a script: {error}") from None

@@ -1,14 +1,6 @@
-"""Runs a lesson and records it, line by line, with sys.settrace: `record` does so in a process of its own.
+"""Records a lesson with sys.settrace, in this process: python -m scratchgpt.lesson.tracer LESSON OUT.
 
-A step is a statement that has just run, with the values that it changed. The recording is JSON:
-    "files"    [{"name", "source", "ends": {first line of a statement: its last}}]; the lesson is the first
-    "values"   see values.py
-    "runs"     one per position of the slider: {"value", "steps", "output", "same": steps shared with the first run}
-    "answers"  of the questions, from the lesson's own value of the slider
-    step       [line, {name: value}, more]; more may hold "in": [file, function, line of the caller, "resumed" or ""]
-               for a call, "out": [how, value] for a return ("returns", "yields", "raises"), "gone": names that
-               disappeared, "printed": how many pieces of output there are by now
-    output     [cell, text] or [cell, number of a value], a display object that was printed
+What a recording holds is said in recording.py.
 """
 
 import argparse
@@ -16,60 +8,31 @@ import ast
 import dis
 import inspect
 import json
-import subprocess
 import sys
-import tempfile
+import traceback
 import types
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scratchgpt.backend import child_environment
 from scratchgpt.errors import InputError
-from scratchgpt.lesson.cells import plain, read_lesson
+from scratchgpt.lesson.cells import plain, read_lesson, with_values
+from scratchgpt.lesson.statements import Source, Statement
 from scratchgpt.lesson.values import HIDDEN, Pool
 
 PACKAGE = Path(__file__).parent.parent
+OP_TABLE = str(PACKAGE / "ops" / "__init__.py")
 WORTH_READING = (  # what a reader can step into
     "ops/reference.py", "blocks.py", "models/", "tokenizers/algorithm1.py", "optim.py", "sampling.py",
 )  # fmt: skip
-PLUMBING = {
-    "read_batch",
-    "host_array",
-    "check_length",
-    "check_settings",
-    "normal_cdf",
-    "cuts",
-    "norm_spec",
-    "linear_spec",
-}
+PLUMBING = {  # functions of these files that say nothing about the subject
+    "read_batch", "host_array", "check_length", "check_settings", "row_chunks", "visible_keys", "cuts", "norm",
+    "norm_spec", "linear_spec", "activation_bytes", "count_targets",
+}  # fmt: skip
 MOST_STEPS = 5000  # of one run
-QUIET = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Global, ast.Nonlocal, ast.Pass)
-TIME_LIMIT = 600  # seconds for a lesson, with every position of its slider
-SINGLE_THREADED = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "MKL", "OMP", "BLIS", "VECLIB_MAXIMUM")}
 
 
-def record(lesson, short=False, value=None, time_limit=TIME_LIMIT):
-    """The recording of a Lesson: every position of its slider, or only `value`.
-
-    The same lesson gives the same recording: strings hash alike and BLAS has one thread. Raises InputError when the
-    lesson stops with an error, takes too long, or breaks a rule.
-    """
-    with tempfile.TemporaryDirectory(prefix="scratchgpt-") as folder:
-        out = Path(folder) / "recording.json"
-        command = [sys.executable, "-m", "scratchgpt.lesson.tracer", str(lesson.path), str(out)]
-        command += ["--short"] * short + ([] if value is None else [f"--value={value!r}"])
-        try:
-            done = subprocess.run(
-                command, env=child_environment(PYTHONHASHSEED="0", **SINGLE_THREADED), stdin=subprocess.DEVNULL,
-                capture_output=True, text=True, encoding="utf-8", errors="replace", timeout=time_limit,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            raise InputError(f"{lesson.path} ran for {time_limit} s and was stopped") from None
-        if done.returncode:
-            raise InputError(
-                (done.stderr.strip() or f"{lesson.path} ended with code {done.returncode}").split("\n")[-1]
-            )
-        return json.loads(out.read_text(encoding="utf-8"))
+class TooManySteps(InputError):
+    """A run has more steps than anybody steps through."""
 
 
 def main(arguments=None):
@@ -82,182 +45,161 @@ def main(arguments=None):
     try:
         recording = record_here(read_lesson(args.lesson), args.short, args.value)
     except InputError as error:
-        sys.exit(str(error))
+        sys.exit(" ".join(str(error).splitlines()))
     Path(args.out).write_text(json.dumps(recording, separators=(",", ":"), ensure_ascii=False), encoding="utf-8")
 
 
 def record_here(lesson, short=False, value=None):
-    """The recording, made in this process; see record."""
-    pool, sources = Pool(), {}
-    slider = lesson.slider
-    own = None if slider is None else slider.value
-    values = [own] if slider is None else [own, *(v for v in slider.values if v != own)] if value is None else [value]
-    runs, answers = [], []
-    for position in values:
-        run = Run(lesson, pool, sources, short, position)
-        found = run.go(with_answers=position == values[0])
+    """The recording of a Lesson at every position of its slider, or only at `value`."""
+    library = Library(lesson)
+    pool, runs, answers = Pool(), [], []
+    for position in positions(lesson.slider, value):
+        run = Run(lesson, library, pool, with_values(lesson, short, position))
+        found = run.go(with_answers=not runs)
         answers = answers or found
         first = runs[0]["steps"] if runs else []
-        same = next(
-            (i for i, pair in enumerate(zip(run.steps, first)) if pair[0] != pair[1]), min(len(first), len(run.steps))
-        )
-        runs.append({"value": position, "steps": run.steps[same:], "same": same, "output": run.output})
-    files = [source.described() for source in sources.values()]
+        same = next((i for i, (ours, theirs) in enumerate(zip(run.steps, first)) if ours != theirs), len(first))
+        runs.append({"value": position, "same": same, "steps": run.steps[same:], "output": run.output})
+    files = [source.described() for source in library.stepped]
     return {"files": files, "values": pool.values, "runs": runs, "answers": answers}
 
 
-# ---- what the lines of a file are
+def positions(slider, value):
+    """The slider's values to run: the lesson's own first; [None] without a slider."""
+    if slider is None:
+        return [None]
+    return [slider.value, *(each for each in slider.values if each != slider.value)] if value is None else [value]
 
 
-@dataclass
-class Statement:
-    """A simple statement, or the head of a compound one; of a marked one, all of it."""
+class Library:
+    """Which functions are worth stepping into, and the files they are in."""
 
-    start: int
-    end: int
-    mark: str | None = None
-    quiet: bool = False
+    def __init__(self, lesson):
+        self.path = str(lesson.path)
+        self.sources = {self.path: Source(lesson.path.name, lesson.source, lesson.marks)}
+        self.places = {}  # code object -> Source, or None
+        self.stepped = []
+        self.number(self.sources[self.path])
 
+    def number(self, source):
+        """A file's number, given when the first step lies in it."""
+        if source.number is None:
+            source.number = len(self.stepped)
+            self.stepped.append(source)
+        return source.number
 
-@dataclass
-class Source:
-    """A file that is stepped through."""
+    def place(self, code):
+        """The Source of a function to step into, or None."""
+        if code not in self.places:
+            self.places[code] = self._find(code)
+        return self.places[code]
 
-    number: int
-    name: str
-    text: str
-    statements: dict  # line -> Statement
-
-    def described(self):
-        spans = {each.start: each.end for each in self.statements.values() if each.end > each.start}
-        return {"name": self.name, "source": self.text, "ends": spans}
-
-
-def statements_of(tree, marks):
-    """{line: Statement} of a parsed file."""
-    table = {}
-
-    def visit(node):
-        start = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", []))])
-        parts = [*inner_blocks(node)]
-        end = node.end_lineno if not parts else max(start, parts[0][0].lineno - 1)
-        mark = next((marks[line] for line in range(start, end + 1) if line in marks), None)
-        docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-        one = Statement(start, end, mark, isinstance(node, QUIET) or docstring)
-        for line in range(start, (node.end_lineno if mark else end) + 1):
-            table[line] = one
-        if mark is None:
-            for block in parts:
-                for each in block:
-                    visit(each)
-
-    for node in tree.body:
-        visit(node)
-    return table
+    def _find(self, code):
+        path, name = code.co_filename, code.co_name
+        if path == self.path and name == "<module>":
+            return self.sources[path]
+        if name.startswith(("<", "__")):  # comprehensions, lambdas, modules being imported, special methods
+            return None
+        if path not in self.sources:
+            if not path.startswith(str(PACKAGE)):
+                return None
+            inner = Path(path).relative_to(PACKAGE).as_posix()
+            if not inner.startswith(WORTH_READING) or name in PLUMBING or is_property(code, inner):
+                return None
+            self.sources[path] = Source(f"scratchgpt/{inner}", Path(path).read_text(encoding="utf-8"), {})
+        elif path != self.path and (name in PLUMBING or is_property(code, Path(path).relative_to(PACKAGE).as_posix())):
+            return None
+        source = self.sources[path]
+        return None if source.at(code.co_firstlineno).mark else source
 
 
-def inner_blocks(node):
-    for name in ("body", "orelse", "finalbody"):
-        block = getattr(node, name, None)
-        if isinstance(block, list) and block and isinstance(block[0], ast.stmt):
-            yield block
-    yield from ([each] for each in getattr(node, "handlers", []))
-    yield from (case.body for case in getattr(node, "cases", []))
-
-
-# ---- one run
+def is_property(code, inner):
+    """Whether a function of the library is a property's: looking at a value is no step."""
+    module = sys.modules.get("scratchgpt." + inner.removesuffix(".py").replace("/", "."))
+    owner, _, name = code.co_qualname.rpartition(".")
+    found = getattr(module, owner, None) if owner else None
+    return found is not None and isinstance(inspect.getattr_static(found, name, None), property)
 
 
 @dataclass
 class Frame:
     """A function that is being stepped through, or the lesson itself."""
 
-    frame: types.FrameType
+    frame: types.FrameType | None
     source: Source
     pending: Statement | None = None  # what runs now; its step is written when it is done
-    shown: dict = field(default_factory=dict)  # name -> value's number, as of the last step
+    shown: dict = field(default_factory=dict)  # {name: value's number} as of the last step
     raising: bool = False
 
 
 class Run:
-    """One run of a lesson: steps and output."""
+    """One run of a lesson: its steps and its output."""
 
-    def __init__(self, lesson, pool, sources, short, value):
-        self.lesson, self.pool, self.sources = lesson, pool, sources
+    def __init__(self, lesson, library, pool, tree):
+        self.lesson, self.library, self.pool, self.tree = lesson, library, pool, tree
         self.steps, self.output = [], []
-        self.frames, self.suspended = [], {}
-        self.muted = False
-        self.places = {}
-        self.cell, self.printed = 0, []
-        self.tree = substituted(lesson, short, value)
-        path = str(lesson.path)
-        if path not in sources:
-            sources[path] = Source(0, lesson.path.name, lesson.source, statements_of(lesson.tree, lesson.marks))
+        self.module = Frame(None, library.sources[library.path])
+        self.frames = []  # being stepped through, the innermost last
+        self.suspended = {}  # generators that have yielded: their frame -> Frame
+        self.muted = False  # while a marked statement runs
+        self.cell, self.cell_start, self.printed = 0, 0, []
 
     def go(self, with_answers):
-        """Runs the cells in turn, and returns the answers of the questions."""
-        path = str(self.lesson.path)
+        """Runs the cells in turn; returns the answers of the questions, if asked to."""
         module = types.ModuleType("__main__")
-        namespace = vars(module) | {"__file__": path, "print": self.print}
-        vars(module).update(namespace)
+        vars(module).update(__file__=self.library.path, print=self.print)
         before = sys.stdout, sys.modules["__main__"], list(sys.path)
         sys.stdout, sys.modules["__main__"] = self, module
         sys.path.insert(0, str(self.lesson.path.parent.resolve()))
-        answers, open_questions = [], []
+        answers, asked = [], []
         try:
             for number, cell in enumerate(self.lesson.cells):
-                self.cell = number
                 if cell.kind == "question":
-                    open_questions.append(cell)
-                if cell.kind == "code":
+                    asked.append(cell)
+                elif cell.kind == "code":
+                    self.cell, self.cell_start = number, len(self.steps)
                     self.run_cell(cell, vars(module))
                     if with_answers:
-                        answers += [self.answer(each, vars(module)) for each in open_questions]
-                    open_questions = []
+                        answers += [self.answer(each, vars(module)) for each in asked]
+                    asked = []
         finally:
             sys.stdout, sys.modules["__main__"], sys.path[:] = before
         return answers
 
     def run_cell(self, cell, namespace):
         body = [node for node in self.tree.body if cell.start <= node.lineno <= cell.end]
-        code = compile(ast.Module(body=body, type_ignores=[]), str(self.lesson.path), "exec")
-        first = len(self.steps)
+        code = compile(ast.Module(body=body, type_ignores=[]), self.library.path, "exec")
         sys.settrace(self.on_call)
         try:
             exec(code, namespace)
-        except Exception as error:  # whatever the lesson's code raises
-            raise InputError(f"{self.lesson.path}:{self.line_of(error)}: {type(error).__name__}: {error}") from None
+        except TooManySteps:
+            raise
+        except (Exception, SystemExit) as error:  # whatever the lesson's own code raises
+            lines = [
+                line for frame, line in traceback.walk_tb(error.__traceback__)
+                if frame.f_code.co_filename == self.library.path
+            ]  # fmt: skip
+            self.refuse(lines[-1] if lines else cell.start, f"{type(error).__name__}: {error}")
         finally:
             sys.settrace(None)
             self.frames.clear()
-        steps = self.steps[first:]
-        kept = [step for step in steps[:-1] if not step[2].pop("quiet", False)] + steps[-1:]
-        for step in steps[-1:]:
-            step[2].pop("quiet", None)
-        self.steps[first:] = kept
-        if self.printed and kept:  # after the last step, by a statement without one
-            self.flush(kept[-1][2])
-
-    def line_of(self, error):
-        lines = [line for frame, line in walk(error.__traceback__) if frame.f_code.co_filename == str(self.lesson.path)]
-        return lines[-1] if lines else 1
 
     def answer(self, cell, namespace):
-        """The number of the option that the run says is right."""
-        question = cell.question
+        """The number of the option that is right, as the run says."""
+        expression = cell.question.answer
         try:
-            said = str(eval(question.answer, namespace))
-        except Exception as error:  # whatever the lesson's expression raises
-            what = f"{type(error).__name__}: {error}"
-            raise InputError(
-                f"{self.lesson.path}:{cell.start}: the answer {question.answer} stops with {what}"
-            ) from None
-        options = [plain(option) for option in question.options]
+            said = str(eval(expression, namespace))
+        except Exception as error:  # whatever the lesson's own expression raises
+            self.refuse(cell.start, f"the answer {expression} stops with {type(error).__name__}: {error}")
+        options = [plain(option) for option in cell.question.options]
         if said not in options:
-            raise InputError(f"{self.lesson.path}:{cell.start}: the run says {said!r}, which is no option of {options}")
+            self.refuse(cell.start, f"the run answers {said!r}; the options are {', '.join(map(repr, options))}")
         return options.index(said)
 
-    # ---- output
+    def refuse(self, line, reason):
+        raise InputError(f"{self.lesson.path}:{line}: {reason}") from None
+
+    # ---- output: sys.stdout while the lesson runs
 
     def print(self, *values, **options):
         """print, but a display object alone is kept as what it is."""
@@ -273,54 +215,47 @@ class Run:
             self.printed.append(text)
         return len(text)
 
-    def flush(self, more=None):
-        """Gives what was printed since the last step to a step; as a stream's flush, does nothing."""
-        if more is not None and self.printed:
-            self.output += [[self.cell, piece] for piece in self.printed]
-            self.printed = []
-            more["printed"] = len(self.output)
+    def flush(self):
+        """Output is not held back."""
 
     def isatty(self):
         return False
 
-    # ---- tracing
+    # ---- steps
 
     def on_call(self, frame, event, arg):
-        """Python calls this for every call; what it returns is called for every line of that frame."""
+        """Python calls this at every call; what it returns is called at every line of that frame."""
         if self.muted:
             return None
-        source = self.place(frame.f_code)
-        if source is None or (self.frames and self.caller(frame) is not self.frames[-1].frame):
+        source = self.library.place(frame.f_code)
+        if source is None or (self.frames and caller(frame) is not self.frames[-1].frame):
             return None
         if not self.frames:
-            self.frames.append(Frame(frame, source, shown=self.shown_before()))
+            self.module.frame = frame
+            self.frames.append(self.module)
             return self.on_event
         resumed = frame in self.suspended
         one = self.suspended.pop(frame, None) or Frame(frame, source)
         above = self.frames[-1].pending
+        call = [self.library.number(source), frame.f_code.co_name, above.start if above else 0, int(resumed)]
         self.frames.append(one)
-        statement = one.pending if resumed else source.statements.get(frame.f_code.co_firstlineno)
-        if resumed:
-            one.shown = {}
-        call = [source.number, frame.f_code.co_name, above.start if above else 0, "resumed" if resumed else ""]
-        self.step(one, statement or Statement(frame.f_lineno, frame.f_lineno), {"in": call})
+        one.shown = {}  # all of it is said again when a generator goes on
+        self.step(one, one.pending or source.at(frame.f_code.co_firstlineno), {"in": call})
         one.pending = None
         return self.on_event
 
-    def shown_before(self):
-        """What the lesson's own values were at the end of the cell before."""
-        return getattr(self, "kept", {})
-
     def on_event(self, frame, event, arg):
+        """Python calls this at every line, exception and return of the frames that are stepped through."""
         one = self.frames[-1] if self.frames else None
-        if one is None or one.frame is not frame:  # a generator that is closed from elsewhere
+        if one is None or one.frame is not frame:  # a generator that something else closes
             return None
         if event == "line":
-            statement = one.source.statements.get(frame.f_lineno) or Statement(frame.f_lineno, frame.f_lineno)
             one.raising = False
+            statement = one.source.at(frame.f_lineno)
             if statement is not one.pending:
-                self.finish(one, {})
-                one.pending = statement
+                done, one.pending = one.pending, statement
+                if done is not None and done.mark != "skip" and not (one is self.module and done.quiet):
+                    self.step(one, done, {})
                 self.muted = statement.mark is not None
         elif event == "exception":
             one.raising = True
@@ -328,118 +263,63 @@ class Run:
             self.leave(one, arg)
         return self.on_event
 
-    def finish(self, one, more):
-        """The pending statement is done: its step is written."""
-        statement, one.pending = one.pending, None
-        if statement is not None and statement.mark != "skip":
-            if len(self.frames) == 1 and statement.quiet:
-                more["quiet"] = True
-            self.step(one, statement, more)
-
     def leave(self, one, value):
-        statement = one.pending
-        if len(self.frames) == 1:
-            self.finish(one, {})
-            self.kept = one.shown
+        """A function returns or yields, or a cell ends."""
+        statement, one.pending = one.pending or one.source.at(one.frame.f_lineno), None
+        if one is self.module:
+            silent = statement.quiet or statement.mark == "skip"
+            if not silent or len(self.steps) == self.cell_start or self.printed or self.snapshot(one) != one.shown:
+                self.step(one, statement, {})
         else:
-            frame = one.frame
-            yields = not one.raising and is_yield(frame)
+            yields = not one.raising and is_yield(one.frame)
             how = "raises" if one.raising else "yields" if yields else "returns"
-            more = {"out": [how, self.pool.put(value)]}
-            one.pending = statement or Statement(frame.f_lineno, frame.f_lineno)
-            self.finish(one, more) if one.pending.mark != "skip" else self.step(one, one.pending, more)
+            self.step(one, statement, {"out": [how, self.pool.put(value)]})
             if yields:
                 one.pending = statement
-                self.suspended[frame] = one
+                self.suspended[one.frame] = one
         self.frames.pop()
         self.muted = False
 
     def step(self, one, statement, more):
         if len(self.steps) >= MOST_STEPS:
-            raise InputError(
-                f"{self.lesson.path}: more than {MOST_STEPS:,} steps; mark a loop with # @skip, or a call with # @over"
-            )
-        now = {
+            how = "mark a loop with # @skip, or a call with # @over"
+            raise TooManySteps(f"{self.lesson.path}: more than {MOST_STEPS:,} steps; {how}")
+        now = self.snapshot(one)
+        changed = {name: number for name, number in now.items() if one.shown.get(name) != number}
+        gone = [name for name in one.shown if name not in now]
+        one.shown = now
+        if gone:
+            more["gone"] = gone
+        if self.printed:
+            self.output += [[self.cell, piece] for piece in self.printed]
+            self.printed = []
+            more["printed"] = len(self.output)
+        self.steps.append([statement.start, changed, more])
+
+    def snapshot(self, one):
+        """{name: value's number} of what a frame's variables hold now."""
+        return {
             name: self.pool.put(value)
             for name, value in list(one.frame.f_locals.items())
             if not name.startswith(("_", ".")) and not isinstance(value, HIDDEN)
         }
-        changed = {name: number for name, number in now.items() if one.shown.get(name) != number}
-        gone = [name for name in one.shown if name not in now]
-        if gone:
-            more["gone"] = gone
-        one.shown = now
-        self.flush(more)
-        self.steps.append([statement.start, changed, more])
-
-    def place(self, code):
-        """The Source of a function that is worth stepping into, or None."""
-        if code not in self.places:
-            self.places[code] = self.find_place(code)
-        return self.places[code]
-
-    def find_place(self, code):
-        path, name = code.co_filename, code.co_name
-        own = path == str(self.lesson.path)
-        if not own:
-            try:
-                short = Path(path).relative_to(PACKAGE).as_posix()
-            except ValueError:
-                return None
-            if not short.startswith(WORTH_READING) or name in PLUMBING or is_property(code, short):
-                return None
-        if name != "<module>" and name.startswith(("<", "__")):
-            return None
-        if path not in self.sources:
-            text = Path(path).read_text(encoding="utf-8")
-            self.sources[path] = Source(
-                len(self.sources), f"scratchgpt/{short}", text, statements_of(ast.parse(text), {})
-            )
-        source = self.sources[path]
-        head = source.statements.get(code.co_firstlineno)
-        return None if name != "<module>" and head is not None and head.mark else source
-
-    def caller(self, frame):
-        """The frame that called this one, seen through comprehensions, lambdas and the op table."""
-        back = frame.f_back
-        while back is not None and (
-            (back.f_code.co_name.startswith("<") and back.f_code.co_name != "<module>")
-            or back.f_code.co_filename == str(PACKAGE / "ops" / "__init__.py")
-        ):
-            back = back.f_back
-        return back
 
 
-def substituted(lesson, short, value):
-    """The lesson's syntax tree, with the slider at `value` and, if short, the values of a quick run."""
-    tree = ast.parse(lesson.source, str(lesson.path))
-    new = dict(lesson.shorts) if short else {}
-    if lesson.slider is not None and value is not None:
-        new[lesson.slider.line] = type(lesson.slider.value)(value)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and node.lineno in new:
-            node.value = ast.copy_location(ast.parse(repr(new[node.lineno]), mode="eval").body, node.value)
-            ast.increment_lineno(node.value, 0)
-    return ast.fix_missing_locations(tree)
+def caller(frame):
+    """The frame that called this one, seen through comprehensions, lambdas and the op table."""
+    back = frame.f_back
+    while back is not None and is_transparent(back.f_code):
+        back = back.f_back
+    return back
 
 
-def is_property(code, short):
-    """Whether a function of the library is a property's: looking at a value is no step."""
-    module = sys.modules.get("scratchgpt." + short.removesuffix(".py").replace("/", "."))
-    owner, _, name = code.co_qualname.rpartition(".")
-    found = getattr(module, owner, None) if owner and "<" not in owner else None
-    return isinstance(inspect.getattr_static(found, name, None), property) if found is not None else False
+def is_transparent(code):
+    return (code.co_name.startswith("<") and code.co_name != "<module>") or code.co_filename == OP_TABLE
 
 
 def is_yield(frame):
     code = frame.f_code
     return bool(code.co_flags & inspect.CO_GENERATOR) and dis.opname[code.co_code[frame.f_lasti]] == "YIELD_VALUE"
-
-
-def walk(traceback):
-    while traceback is not None:
-        yield traceback.tb_frame, traceback.tb_lineno
-        traceback = traceback.tb_next
 
 
 if __name__ == "__main__":

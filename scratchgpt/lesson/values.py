@@ -3,14 +3,17 @@
 A value is a JSON object: "t" its type in words, and one of
     "s" text
     "v" numbers, as whole numbers of 10^-"d" (times 10^"e" when given), in the shape "shape"; "n" says what was cut
-    "i" items [label, number of the item's own value], "n" says how many more there are
+    "i" parts [label, number of the part's own value]; "n" says how many more there are
     "h" HTML, from a value's own _repr_html_
 """
 
+import math
 import re
 import types
+from collections import Counter
 from collections.abc import Mapping, Set
 from dataclasses import fields, is_dataclass
+from itertools import islice
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,7 +24,7 @@ HIDDEN = (
     types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.GenericAlias, type,
 )  # fmt: skip
 MOST_ROWS, MOST_COLUMNS, MOST_NUMBERS = 16, 16, 384  # of an array
-MOST_ITEMS, MOST_LETTERS, DEEPEST = 24, 300, 3  # of a container; of a text; containers within containers
+MOST_PARTS, MOST_LETTERS, DEEPEST = 24, 300, 3  # of a container; of a text; containers within containers
 
 
 class Pool:
@@ -37,10 +40,12 @@ class Pool:
         if isinstance(value, np.ndarray):
             return self._array(value)
         if hasattr(value, "_repr_html_"):
-            return self._store(("html", value._repr_html_()), lambda key: {"t": type(value).__name__, "h": key[1]})
-        items = items_of(value) if depth else None
-        if items is not None:
-            return self._items(value, items, depth)
+            return self._store(
+                ("html", type(value).__name__, value._repr_html_()), lambda key: {"t": key[1], "h": key[2]}
+            )
+        parts = parts_of(value) if depth else None
+        if parts is not None:
+            return self._parts(value, *parts, depth)
         return self._store(("text", kind_of(value), text_of(value)), lambda key: {"t": key[1], "s": key[2]})
 
     def _store(self, key, make):
@@ -49,13 +54,12 @@ class Pool:
             self.values.append(make(key))
         return self.numbers[key]
 
-    def _items(self, value, items, depth):
-        shown = tuple((label, self._put(item, depth - 1)) for label, item in items[:MOST_ITEMS])
-        kind = f"{kind_of(value)} of {len(items)}" if isinstance(value, (Mapping, Set, list, tuple)) else kind_of(value)
-        rest = len(items) - len(shown)
+    def _parts(self, value, parts, total, depth):
+        shown = tuple((label, self._put(part, depth - 1)) for label, part in parts)
+        rest = f"and {total - len(shown):,} more of {total:,}" if total > len(shown) else ""
         return self._store(
-            ("items", kind, shown, rest),
-            lambda key: {"t": kind, "i": [list(each) for each in shown]} | ({"n": f"and {rest} more"} if rest else {}),
+            ("parts", kind_of(value), shown, rest),
+            lambda key: {"t": key[1], "i": [list(each) for each in shown]} | ({"n": rest} if rest else {}),
         )
 
     def _array(self, array):
@@ -84,17 +88,15 @@ def numbers_of(array):
 
 
 def cut_array(array):
-    """(the part of an array that is shown, what was cut in words or ""): the first rows, columns and matrices."""
-    sizes = list(array.shape)
-    for axis in range(array.ndim):
-        sizes[axis] = min(
-            sizes[axis], MOST_ROWS if axis < array.ndim - 1 else MOST_COLUMNS * (4 if array.ndim == 1 else 1)
-        )
-    axis = 0
-    while np.prod(sizes) > MOST_NUMBERS and axis < array.ndim - 1:  # the outer axes first
-        inner = int(np.prod(sizes[axis + 1 :]))
-        sizes[axis] = max(1, MOST_NUMBERS // inner)
-        axis += 1
+    """(the part of an array that is shown, what was cut in words or ""): its first rows, columns and matrices."""
+    if array.ndim == 1:
+        sizes = [min(array.size, 4 * MOST_COLUMNS)]
+    else:
+        sizes = [min(size, MOST_ROWS) for size in array.shape[:-1]] + [
+            min(size, MOST_COLUMNS) for size in array.shape[-1:]
+        ]
+    for axis in range(array.ndim - 2):  # the outermost first
+        sizes[axis] = min(sizes[axis], max(1, MOST_NUMBERS // math.prod(sizes[axis + 1 :])))
     if sizes == list(array.shape):
         return array, ""
     shown = array[tuple(slice(size) for size in sizes)]
@@ -110,18 +112,20 @@ def summary(array):
     return f"from {low} to {high}, mean {mean}"
 
 
-def items_of(value):
-    """[(label, item)] of a container that is shown item by item, or None for one that is shown as text."""
+def parts_of(value):
+    """([(label, part)] of the first parts, how many there are), or None for a value that is shown as one text."""
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return list(zip(value._fields, value))
+        return list(zip(value._fields, value)), len(value)
     if is_dataclass(value):
-        return [(each.name, getattr(value, each.name)) for each in fields(value) if each.repr]
+        shown = [(each.name, getattr(value, each.name)) for each in fields(value) if each.repr]
+        return shown, len(shown)
     if isinstance(value, SimpleNamespace):
-        return [*vars(value).items()]
+        return list(vars(value).items()), len(vars(value))
     if isinstance(value, Mapping) and value:
-        return [(text_of(key), item) for key, item in value.items()]
-    if isinstance(value, (list, tuple)) and any(not is_plain(item) for item in value):
-        return [(f"[{i}]", item) for i, item in enumerate(value)]
+        items = value.most_common(MOST_PARTS) if isinstance(value, Counter) else islice(value.items(), MOST_PARTS)
+        return [(text_of(key), part) for key, part in items], len(value)
+    if isinstance(value, (list, tuple)) and not all(map(is_plain, value[:MOST_PARTS])):
+        return [(f"[{i}]", part) for i, part in enumerate(value[:MOST_PARTS])], len(value)
     return None
 
 
@@ -134,48 +138,38 @@ def is_plain(value):
 
 def kind_of(value):
     kind = type(value).__name__
-    if isinstance(value, (list, tuple, Set, str, bytes)):
-        return f"{kind} of {len(value)}" if not isinstance(value, (str, bytes)) else kind
-    return kind
+    return f"{kind} of {len(value):,}" if isinstance(value, (list, tuple, Set, Mapping)) else kind
 
 
 def text_of(value):
     """One value as text: the same in every process, and no longer than a reader reads."""
-    if isinstance(value, (bool, np.bool_)) or value is None:
+    if value is None or isinstance(value, (bool, np.bool_)):
         return str(value)
-    if isinstance(value, (int, float, np.number)) and not isinstance(value, complex):
-        return number_of(value)
-    if isinstance(value, Mapping):
-        return f"{len(value)} items" if value else "empty"
-    if isinstance(value, (list, tuple, Set)):
-        return sequence_text(value)
-    if isinstance(value, np.ndarray):
-        return f"{value.dtype} ({', '.join(map(str, value.shape))})"
-    if type(value).__repr__ is object.__repr__:
-        return f"a {type(value).__name__}"
-    return shorten(re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value)))
-
-
-def number_of(value):
-    if isinstance(value, np.generic):
+    if isinstance(value, np.generic) and value.dtype.kind in "iuf":
         value = value.item()
     if isinstance(value, int):
         return str(value).replace("-", "−")
-    return f"{value:.7g}".replace("-", "−") if np.isfinite(value) else str(value).replace("-", "−")
+    if isinstance(value, float):
+        return f"{value:.7g}".replace("-", "−") if math.isfinite(value) else str(value).replace("-", "−")
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {value.shape}"
+    if isinstance(value, (list, tuple, Set)):
+        return sequence_text(value)
+    if type(value).__repr__ is object.__repr__:
+        return f"a {type(value).__name__}"
+    text = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+    return text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]} … {len(text) - MOST_LETTERS:,} more letters"
 
 
 def sequence_text(value):
-    texts = [text_of(item) for item in (sorted(value, key=text_of) if isinstance(value, Set) else value)]
-    left, right = {"list": "[]", "tuple": "()"}.get(type(value).__name__, "{}")
+    """sequence_text([1, 2]) -> "[1, 2]"; a long one says how many are not shown."""
     shown, length = [], 0
-    for text in texts:
+    for text in map(text_of, sorted(value, key=text_of) if isinstance(value, Set) else value):
         length += len(text) + 2
-        if length > MOST_LETTERS:
+        if shown and length > MOST_LETTERS:
             break
         shown.append(text)
-    rest = len(texts) - len(shown)
-    return left + ", ".join(shown) + right + (f" … and {rest} more of {len(texts)}" if rest else "")
-
-
-def shorten(text):
-    return text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]} … {len(text) - MOST_LETTERS} more letters"
+    left, right = {"list": "[]", "tuple": "()"}.get(type(value).__name__, "{}")
+    rest = len(value) - len(shown)
+    comma = "," if isinstance(value, tuple) and len(value) == 1 else ""
+    return left + ", ".join(shown) + comma + right + (f" … and {rest:,} more of {len(value):,}" if rest else "")
