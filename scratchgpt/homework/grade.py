@@ -142,8 +142,21 @@ class Grader:
         self.answers = self.run([*self.cases, self.cases[0]])
         self.again = self.answers.pop()
 
-    def run(self, cases, **how):
-        return self.student.run([(self.exercise.calls(inputs), inputs) for inputs in cases], **how)
+    def run(self, cases, result=None, **how):
+        """The answers to the cases: all results, or one with those it is made from."""
+        return self.student.run([(self.calls(inputs, result), inputs) for inputs in cases], **how)
+
+    def calls(self, inputs, result=None):
+        """The calls to make, or those that the result needs."""
+        calls = self.exercise.calls(inputs)
+        if result is None:
+            return calls
+        needed, names = [], {result}
+        for call in reversed(calls):
+            if names & {*call.gives, *call.changes}:
+                needed.insert(0, call)
+                names |= {*call.arguments}
+        return needed
 
     def rows(self):
         rows = [self.row(output) for output in self.exercise.outputs]
@@ -283,16 +296,13 @@ class Grader:
 
     def used(self, name, example):
         """The example with only those of the inputs that the result is made from."""
-        used = {name}
-        for call in reversed(self.exercise.calls(example["inputs"])):
-            if used & {*call.gives, *call.changes}:
-                used |= set(call.arguments)
-        return example | {"inputs": {each: value for each, value in example["inputs"].items() if each in used}}
+        names = {each for call in self.calls(example["inputs"], name) for each in call.arguments}
+        return example | {"inputs": {each: value for each, value in example["inputs"].items() if each in names}}
 
     def wrong(self, name, cases, visible):
         """Those of the cases on which the result is wrong: a list of {"inputs", "yours", "right"}."""
         found = []
-        for inputs, answer in zip(cases, self.run(cases) if cases else ()):
+        for inputs, answer in zip(cases, self.run(cases, name) if cases else ()):
             right = self.exercise.right_answer(inputs)[name]
             if name in answer["results"]:
                 yours = answer["results"][name]
@@ -354,9 +364,9 @@ def shape_mistake(name, values, rights):
 
 def kind_of(value):
     """kind_of(np.zeros((2, 3))) -> "(2, 3)"; of anything else the name of its type."""
-    return (
-        str(value.shape) if isinstance(value, np.ndarray) else "number" if np.isscalar(value) else type(value).__name__
-    )
+    if isinstance(value, np.ndarray):
+        return str(value.shape)
+    return "number" if np.isscalar(value) else "dict" if isinstance(value, dict) else type(value).__name__
 
 
 def distance(value, right):

@@ -19,7 +19,7 @@ def show(report, console=None):
     for heading in ("", "shape", "rel. error", "", "diagnosis"):
         table.add_column(heading, overflow="fold")
     for row in report.rows:
-        shape = row.given if row.given in (row.expected, "") else f"{row.given}, not {row.expected}"
+        shape = row.given if row.passed or row.given in (row.expected, "") else f"{row.given}, not {row.expected}"
         error = "" if math.isnan(row.error) else f"{row.error:.1e}"
         mark = Text("PASS", "green") if row.passed else Text("FAIL", "bold red")
         table.add_row(row.name, shape, error, mark, Text(row.diagnosis()))
@@ -56,10 +56,8 @@ def side_by_side(yours, right):
         table.add_column(heading, no_wrap=False)
     a, b = numbers(yours), numbers(right)
     if a is None or b is None:
-        a, b = (each if isinstance(each, list | tuple) else [each] for each in (yours, right))
-        for number in range(max(len(a), len(b))):
-            one, other = (repr(each[number]) if number < len(each) else "-" for each in (a, b))
-            table.add_row(str(number), Text(one), Text(other + ("" if one == other else "  <")))
+        for label, one, other in items(yours, right):
+            table.add_row(label, Text(one), Text(other + ("" if one == other else "  <")))
         return table
     rows, others = (each.reshape(-1, each.shape[-1]) if each.ndim > 1 else np.atleast_2d(each) for each in (a, b))
     labels = list(np.ndindex(b.shape[:-1])) if b.ndim > 1 else [()]
@@ -69,6 +67,15 @@ def side_by_side(yours, right):
         theirs = others[number] if number < len(others) else None
         table.add_row(label, Text(line(mine, theirs)), Text(line(theirs, mine, mark=True)))
     return table
+
+
+def items(yours, right):
+    """(label, yours, right) of each item of two results that are not numbers, as text; "-" where one has none."""
+    both = [yours, right]
+    if not all(isinstance(each, dict) for each in both):
+        both = [dict(enumerate(each if isinstance(each, list | tuple) else [each])) for each in both]
+    keys = dict.fromkeys([*both[1], *both[0]])
+    return [(str(key), *(repr(each[key]) if key in each else "-" for each in both)) for key in keys]
 
 
 def line(values, against, mark=False):
