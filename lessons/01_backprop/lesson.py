@@ -12,10 +12,11 @@
 # The network reads 2 positions of a text, each a vector of 3 numbers, and guesses the next of 5 tokens.
 #
 # - **linear**: `z = x Wᵀ + b`
-# - **GELU**: `a = z Φ(z)`, Φ the normal distribution function (Hendrycks & Gimpel 2016). Large z pass, negative ones
-#   are nearly cut off.
-# - **cross-entropy**, with the output head in the same op: `logits = a Hᵀ`, `p = softmax(logits)`, and the loss of a
-#   row is `−ln p[target]`.
+# - **GELU**: `a = z Φ(z)`, Φ the normal distribution function (Hendrycks & Gimpel 2016), in the form with tanh that GPT
+#   uses. Large z pass, negative ones are nearly cut off.
+# - **cross-entropy**, with the output head in the same op: `logits = a Hᵀ`, one score per token; the softmax
+#   `p = exp(logits) / Σ exp(logits)` makes them probabilities; the loss of a row is `−ln p[target]`, 0 when the network
+#   is sure and right.
 #
 # All sizes differ (2, 3, 4, 5), so a shape tells you what it is.
 
@@ -118,7 +119,8 @@ da, dhead = cross_entropy_backward(1.0, head_cache)  # (2, 4), (5, 4)
 assert np.allclose(da, dlogits @ head)
 
 # %% [markdown]
-# The gradient is *belief minus truth*. A row that is right and sure of it sends back almost nothing.
+# The gradient is *belief minus truth*. A row that is right and sure of it sends back almost nothing. From dlogits on,
+# the head is a linear map like any other: `da = dlogits H` and `dH = dlogitsᵀ a`, for reasons that section 6 gives.
 #
 # The library's op does one thing more: it subtracts each row's largest logit before the exponential. By the argument
 # above this changes nothing, except that a logit of 1000 no longer overflows.
@@ -128,7 +130,7 @@ assert np.allclose(da, dlogits @ head)
 #
 # `dz = da · GELU′(z)`, with `GELU′(z) = Φ(z) + z Φ′(z)`.
 #
-# The slope is taken at the *input* z, which is why z is in the cache.
+# The slope is taken at the *input* z, not at the output a, which is why z is in the cache.
 
 # %% [markdown] predict
 # A slope below 1 shrinks the gradient on its way down. How large can GELU's slope get?

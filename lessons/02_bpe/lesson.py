@@ -80,7 +80,7 @@ first = next(steps)
 print(f"merge {' + '.join(first.pair)}, seen {first.count} times:", " ".join(first.texts[0]))
 
 # %% [markdown]
-# Now the text is `A A C G C A C TA TA TA`, and the same question again, about a detail on which programs differ.
+# Round two holds a detail on which programs differ.
 
 # %% [markdown] predict
 # How often should the pair (TA, TA) count in TA TA TA?
@@ -89,7 +89,7 @@ print(f"merge {' + '.join(first.pair)}, seen {first.count} times:", " ".join(fir
 # - 3
 # <!-- answer: recount[("TA", "TA")] -->
 # Merging it would give TATA TA: one replacement, because the middle TA can be used only once. So one is what merging
-# would gain. `Counter(pairwise(symbols))` says 2, and here that matters: it ties with AC.
+# would gain. (In a run of four, two.) `Counter(pairwise(symbols))` says 2, and here that matters: it ties with AC.
 
 # %% Round two
 recount = count_pairs(first.texts, [1])
@@ -147,8 +147,8 @@ print(" ".join(newest), "|", " ".join(estimate))
 # seen is several, and nothing is unknown, as long as every *letter* was seen.
 #
 # ## 5. Bytes
-# Letters do run out: é, 日, 😀. So GPT-2 starts from the 256 bytes (Radford et al. 2019, section 2.2). Every text
-# is a sequence of bytes (UTF-8), so UNK is impossible by construction.
+# Letters do run out: é, 日, 😀. So GPT-2 starts from the 256 bytes (Radford et al. 2019, section 2.2). Every text is a
+# sequence of bytes (UTF-8), so UNK is impossible by construction.
 
 # %% [markdown] predict
 # Before any merge is learned, how many ids is 😀?
@@ -251,8 +251,9 @@ for V in (256, 2048, 8192):  # @skip
 # %% [markdown]
 # ## 8. What size costs
 # Every symbol needs a row of C numbers in the embedding. And to predict the next token the model scores all V of them:
-# 6·V·C operations per token, forward and backward, in the output head (the count of lesson 1). Take a GPT of 4 layers
-# and width 128, which trains in minutes. Fewer tokens per byte, but more work per token: the product decides.
+# 6·V·C operations per token in the output head, 2 for each product forward and 4 backward (Kaplan et al. 2020). Take a
+# GPT of 4 layers and width 128, which trains in minutes. Fewer tokens per byte, but more work per token: the product
+# decides.
 
 # %% [markdown] predict
 # At which vocabulary size does this GPT need the fewest operations *per byte of text*?
@@ -324,7 +325,8 @@ assert list(per_byte.values()) == sorted(per_byte.values(), reverse=True)
 # scratchgpt homework start bpe
 # ```
 # Write the loop. What goes wrong, in this order: pairs counted with overlap; ties left to the order of a dictionary;
-# the weights of the words forgotten; k taken as the number of *merges*, when it is the size of V, alphabet included.
+# the weights of the words forgotten; the counts not taken anew after a merge; k taken as the number of *merges*, when
+# it is the size of V, alphabet included.
 #
 # A text is now a row of ids, and each id will pick a row of numbers. Those rows know nothing of each other yet. Lesson
 # 3 lets them look.

@@ -47,11 +47,11 @@ print(Heat(out, title="layer norm of x: mean 0, standard deviation 1"))
 # Every number of the first row is multiplied by 10, then 3 is added. What does layer norm make of it?
 # - 10 times the numbers of before
 # - the numbers of before, plus 3
-# - the numbers of before, to 5 decimals
-# <!-- answer: "the numbers of before, to 5 decimals" if np.abs(changed - out[:1]).max() < 5e-6 else "other numbers" -->
-# The shift goes with the mean and the factor with the standard deviation. What remains is the *shape* of the row. The
-# last decimals differ because of `eps`, which is there for a row of equal numbers: without it, 0 / 0. A row whose
-# variance is not far above eps is not restored to size 1, as the third line shows.
+# - the numbers of before
+# <!-- answer: "the numbers of before" if np.abs(changed - out[:1]).max() < 5e-6 else "other numbers" -->
+# The shift goes with the mean and the factor with the standard deviation. What remains is the *shape* of the row. (The
+# sixth decimal differs because of `eps`, which is there for a row of equal numbers: without it, 0 / 0. A row whose
+# variance is no larger than eps is not brought to size 1, as the third line shows.)
 
 # %% What layer norm forgets
 changed, _ = layer_norm_forward(x[:1] * 10 + 3, weight, bias)
@@ -320,9 +320,9 @@ print(Bars({"input": before} | alike, title="How alike different rows have becom
 #
 # ## 7. What the library does
 # A block has two branches, attention and feed-forward, so a GPT of n layers adds up 2n of them. The matrices that write
-# into the stream (`mlp.down` is one) are scaled by `1/√(2n)`. The stream starts at the size of the *embeddings*, which
-# is far below 1, while each branch answers with size 1, thanks to its norm; so they are scaled by the embeddings' size
-# too.
+# into the stream (`mlp.down` is one) are scaled by `1/√(2n)`; unscaled, what random weights have to say would drown the
+# token itself. The stream starts at the size of the *embeddings*, which is far below 1, while each branch answers with
+# size 1, thanks to its norm; so they are scaled by the embeddings' size too.
 
 # %% The standard deviations in a GPT
 names = ["wte", "blocks.0.mlp.up.weight", "blocks.0.mlp.down.weight"]
