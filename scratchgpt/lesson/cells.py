@@ -96,6 +96,11 @@ class Lesson:
         return self.cells[0].text.partition("\n")[0].removeprefix("# ")
 
     @property
+    def needs(self):
+        """The paragraph below the title: how long it takes and what one needs."""
+        return plain(self.cells[0].text.partition("\n")[2].strip().partition("\n\n")[0])
+
+    @property
     def code_cells(self):
         return [cell for cell in self.cells if cell.kind == "code"]
 
@@ -103,11 +108,18 @@ class Lesson:
     def questions(self):
         return [cell.question for cell in self.cells if cell.kind == "question"]
 
-    @cached_property
+    @property
     def homework(self):
-        """The name of the exercise that the last cell names, or None."""
-        found = re.findall(r"scratchgpt homework start (\w+)", self.cells[-1].text)
-        return found[-1] if found and self.cells[-1].kind == "prose" else None
+        """The names of the exercises that the last cell, prose, tells the reader to start."""
+        last = self.cells[-1]
+        return re.findall(r"scratchgpt homework start (\w+)", last.text) if last.kind == "prose" else []
+
+    def lines(self, without=("skip", "over", "short", "param")):
+        """The file's lines, without the comments that speak to the tool alone."""
+        comment = re.compile(rf"\s+# @(?:{'|'.join(without)})\b.*$")
+        spoken = {*self.marks, *self.shorts, self.slider and self.slider.line}
+        lines = enumerate(self.source.splitlines(), 1)
+        return [comment.sub("", line) if number in spoken else line for number, line in lines]
 
 
 def read_lesson(path):

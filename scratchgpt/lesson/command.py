@@ -1,37 +1,55 @@
 """`scratchgpt lesson list|open|build|notebook|check`."""
 
 import tempfile
+import textwrap
 import webbrowser
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from scratchgpt.backend import available_cores
 from scratchgpt.errors import InputError
 from scratchgpt.files import write_text
 from scratchgpt.lesson.cells import read_lesson
 from scratchgpt.lesson.find import all_lessons, find_lesson
 
+PORT = 8642
+INDENTED = {"initial_indent": "    ", "subsequent_indent": "    "}
+
 
 def add_arguments(parser):
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    for name, run, text in (
-        ("list", list_lessons, "the lessons, and what each is about"),
-        ("open", open_lesson, "make a lesson's page and open it in the browser"),
-        ("build", build, "write lessons as pages, one self-contained HTML file each"),
-        ("check", check, "run lessons and hold them to their rules"),
-    ):
+
+    def action(name, run, text):
         one = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         one.set_defaults(action=run)
-        if name == "list":
-            continue
-        several = name != "open"
-        one.add_argument(
-            "lessons" if several else "lesson", nargs="*" if several else None, metavar="NN",
-            help="a number, a name or a file" + (" (default: all lessons)" if several else ""),
-        )  # fmt: skip
+        return one
+
+    def several(one):
+        one.add_argument("lessons", nargs="*", metavar="NN", help="numbers, names or files (default: all lessons)")
+
+    def short(one):
         one.add_argument("--short", action="store_true", help="a quick run, with the values that # @short gives")
-        if name == "build":
-            one.add_argument("--out", default="pages", metavar="DIR", help="where to (default: pages)")
-        if name == "open":
-            one.add_argument("--no-browser", action="store_true", help="only print where the page is")
+
+    action("list", list_lessons, "list the lessons: number, title, and what each asks of you")
+    one = action("open", open_lesson, "open a lesson in the browser, to step through")
+    one.add_argument("lesson", metavar="NN", help="a number (3), a name (attention) or a file")
+    how = one.add_mutually_exclusive_group()
+    how.add_argument("--term", action="store_true", help="step in this terminal instead")
+    how.add_argument("--serve", action="store_true", help="serve the page to this machine alone, with a slider that "
+                     "takes any value in its range")  # fmt: skip
+    one.add_argument("--port", type=int, default=PORT, metavar="N", help=f"where --serve listens (default: {PORT})")
+    one.add_argument("--no-browser", action="store_true", help="only say where the page is")
+    short(one)
+    one = action("build", build, "write lessons as pages, one self-contained HTML file each")
+    several(one)
+    one.add_argument("--out", default="pages", metavar="DIR", help="where to (default: pages)")
+    short(one)
+    one = action("notebook", notebooks, "write lessons as Jupyter notebooks, without outputs")
+    several(one)
+    one.add_argument("--out", metavar="DIR", help="where to (default: beside each lesson)")
+    one = action("check", check, "run lessons as scripts and as pages, and hold them to their rules")
+    several(one)
+    short(one)
 
 
 def main(args):
@@ -40,58 +58,79 @@ def main(args):
 
 def chosen(names):
     """The lessons that were asked for, or all."""
-    paths = [find_lesson(name) for name in names] if names else all_lessons()
-    if not paths:
-        find_lesson("1")  # says where it looked
-    return [read_lesson(path) for path in paths]
+    return [read_lesson(path) for path in (map(find_lesson, names) if names else all_lessons())]
+
+
+def at_once(function, lessons):
+    """function of each lesson, several at a time, in order; each runs its lesson in a process of its own."""
+    with ThreadPoolExecutor(available_cores()) as pool:
+        yield from pool.map(function, lessons)
 
 
 def list_lessons(args):
     for lesson in chosen([]):
-        print(f"{lesson.name:16} {lesson.title}")
+        number, _, _ = lesson.name.partition("_")
+        print(f"{number}  {lesson.title}")
+        print(textwrap.fill(f"{lesson.needs} Homework: {', '.join(lesson.homework)}.", 100, **INDENTED))
 
 
-def build(args):
-    lessons = chosen(args.lessons)
-    out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
-    for lesson in lessons:
-        path = out / f"{lesson.name}.html"
-        size = write_page(lesson, path, args.short)
-        print(f"{path}  {size:,} bytes", flush=True)
-
-
-def write_page(lesson, path, short):
+def page_of(lesson, short):
+    """The lesson's page. Raises InputError when it is larger than a page may be."""
     from scratchgpt.lesson.page import LARGEST, page
     from scratchgpt.lesson.recording import record
 
     text = page(lesson, record(lesson, short))
     size = len(text.encode("utf-8"))
     if size > LARGEST:
-        raise InputError(f"{lesson.path}: its page has {size:,} bytes, more than {LARGEST:,}; mark calls with # @over")
-    write_text(path, text)
-    return size
+        raise InputError(f"{lesson.path}: its page has {size:,} bytes; expected {LARGEST:,} at most: use # @over")
+    return text
+
+
+def build(args):
+    out = Path(args.out)
+    lessons = chosen(args.lessons)
+    out.mkdir(parents=True, exist_ok=True)
+    for lesson, text in zip(lessons, at_once(lambda lesson: page_of(lesson, args.short), lessons)):
+        path = out / f"{lesson.name}.html"
+        write_text(path, text)
+        print(f"{path}  {len(text.encode('utf-8')):,} bytes", flush=True)
 
 
 def open_lesson(args):
     lesson = read_lesson(find_lesson(args.lesson))
-    folder = Path(tempfile.gettempdir()) / "scratchgpt-lessons"
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{lesson.name}.html"
-    write_page(lesson, path, args.short)
+    if args.term:
+        from scratchgpt.lesson.terminal import step_through
+
+        return step_through(lesson, args.short)
+    if args.serve:
+        from scratchgpt.lesson.serve import serve
+
+        return serve(lesson, args.port, args.short, None if args.no_browser else webbrowser.open)
+    path = Path(tempfile.mkdtemp(prefix="scratchgpt-")) / f"{lesson.name}.html"
+    write_text(path, page_of(lesson, args.short))
     print(path)
     if not args.no_browser:
         webbrowser.open(path.as_uri())
 
 
+def notebooks(args):
+    from scratchgpt.lesson.notebook import notebook
+
+    for lesson in chosen(args.lessons):
+        path = lesson.path.with_suffix(".ipynb")
+        if args.out is not None:
+            Path(args.out).mkdir(parents=True, exist_ok=True)
+            path = Path(args.out) / f"{lesson.name}.ipynb"
+        write_text(path, notebook(lesson))
+        print(path)
+
+
 def check(args):
     from scratchgpt.lesson.rules import broken_rules
 
-    failed = 0
-    for lesson in chosen(args.lessons):
-        broken = broken_rules(lesson, args.short)
-        failed += bool(broken)
-        print(f"{lesson.name:16} {'ok' if not broken else 'FAILS: ' + broken[0]}", flush=True)
-        for rule in broken[1:]:
-            print(f"{'':16} FAILS: {rule}")
+    lessons, failed = chosen(args.lessons), False
+    for lesson, broken in zip(lessons, at_once(lambda lesson: broken_rules(lesson, args.short), lessons)):
+        failed = failed or bool(broken)
+        for n, said in enumerate(broken or ["ok"]):
+            print(f"{'' if n else lesson.name:16} {said}", flush=True)
     return 1 if failed else 0

@@ -41,15 +41,18 @@ def page(lesson, recording, live=False):
     return re.sub(r"<!--(TITLE|CONNECT|ARTICLE|FILES|DATA)-->", lambda found: parts[found[1]], template)
 
 
-def for_page(recording):
-    """A recording without the sources, which the page has as HTML."""
-    files = [{"name": each["name"], "ends": each["ends"]} for each in recording["files"]]
+def for_page(recording, listings=False):
+    """A recording without the sources, which a page has as HTML; listings: with that HTML, for a page already open."""
+    files = [
+        {"name": each["name"], "ends": each["ends"]} | ({"html": listing(each["source"])} if listings else {})
+        for each in recording["files"]
+    ]
     return recording | {"files": files}
 
 
 def article(lesson):
     """Prose, questions and code, in the order of the file; readable without a script."""
-    lines = highlight(lesson.source, lesson.slider.line if lesson.slider else None)
+    lines = highlight("\n".join(lesson.lines()), lesson.slider and lesson.slider.line)
     return "".join(section(number, cell, lines) for number, cell in enumerate(lesson.cells))
 
 

@@ -25,15 +25,16 @@ TIME_LIMIT = 600  # seconds for a lesson, with every position of its slider
 SINGLE_THREADED = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "MKL", "OMP", "BLIS", "VECLIB_MAXIMUM")}
 
 
-def record(lesson, short=False, value=None):
-    """The recording of a Lesson at every position of its slider, or only at `value`; short: with the @short values.
+def record(lesson, short=False, value=None, html=True):
+    """The recording of a Lesson at every position of its slider, or only at `value`; short: with the @short values;
+    html: display objects as HTML, else as text.
 
     Strings hash alike in every recording, and BLAS has one thread. Raises InputError when the lesson stops with an
     error, takes too long, or its answer is none of the options.
     """
     with tempfile.TemporaryDirectory(prefix="scratchgpt-") as folder:
         out = Path(folder) / "recording.json"
-        options = ["--short"] * short + ([] if value is None else [f"--value={value!r}"])
+        options = ["--short"] * short + ["--text"] * (not html) + ([] if value is None else [f"--value={value!r}"])
         run_python(lesson, ["-m", "scratchgpt.lesson.tracer", str(lesson.path), str(out), *options], PYTHONHASHSEED="0")
         return json.loads(out.read_text(encoding="utf-8"))
 

@@ -29,15 +29,15 @@ def broken_rules(lesson, short=False):
 
 def form(lesson):
     """The rules that can be read off the file."""
-    if not re.search(r"\b\d+ minutes\b", lesson.cells[0].text):
-        yield 'the first cell does not say how long it takes ("About 15 minutes. You need ...")'
+    if not re.search(r"\b\d+ minutes\b", lesson.needs):
+        yield 'below the title stands no reading time ("About 15 minutes. You need ...")'
     if len(lesson.questions) < FEWEST_QUESTIONS:
         yield f"it asks {len(lesson.questions)} questions; expected at least {FEWEST_QUESTIONS} predictions"
     code = lesson.code_cells
     body = ast.parse(code[-1].text).body if code else []
     if not any(isinstance(node, ast.Assert) for node in body):
         yield "its last code cell asserts nothing"
-    if lesson.homework is None:
+    if not lesson.homework:
         yield "its last cell names no homework (scratchgpt homework start NAME)"
     if any("![" in cell.text for cell in lesson.cells if cell.kind != "code"):
         yield "it shows an image; show values instead"

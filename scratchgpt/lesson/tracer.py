@@ -40,19 +40,20 @@ def main(arguments=None):
     parser.add_argument("lesson")
     parser.add_argument("out")
     parser.add_argument("--short", action="store_true")
+    parser.add_argument("--text", action="store_true")
     parser.add_argument("--value", type=float)
     args = parser.parse_args(arguments)
     try:
-        recording = record_here(read_lesson(args.lesson), args.short, args.value)
+        recording = record_here(read_lesson(args.lesson), args.short, args.value, not args.text)
     except InputError as error:
         sys.exit(" ".join(str(error).splitlines()))
     Path(args.out).write_text(json.dumps(recording, separators=(",", ":"), ensure_ascii=False), encoding="utf-8")
 
 
-def record_here(lesson, short=False, value=None):
+def record_here(lesson, short=False, value=None, html=True):
     """The recording of a Lesson at every position of its slider, or only at `value`."""
     library = Library(lesson)
-    pool, runs, answers = Pool(), [], []
+    pool, runs, answers = Pool(html), [], []
     for position in positions(lesson.slider, value):
         run = Run(lesson, library, pool, with_values(lesson, short, position))
         found = run.go(with_answers=not runs)
@@ -203,7 +204,7 @@ class Run:
 
     def print(self, *values, **options):
         """print, but a display object alone is kept as what it is."""
-        if len(values) == 1 and not options and hasattr(values[0], "_repr_html_"):
+        if self.pool.html and len(values) == 1 and not options and hasattr(values[0], "_repr_html_"):
             self.printed.append(self.pool.put(values[0]))
         else:
             print(*values, **options)

@@ -28,10 +28,11 @@ MOST_PARTS, MOST_LETTERS, DEEPEST = 24, 300, 3  # of a container; of a text; con
 
 
 class Pool:
-    """Values without repetition: put(value) -> number, values[number] -> JSON object."""
+    """Values without repetition: put(value) -> number, values[number] -> JSON object. html: display objects are kept
+    as HTML; otherwise as text."""
 
-    def __init__(self):
-        self.values, self.numbers = [], {}
+    def __init__(self, html=True):
+        self.values, self.numbers, self.html = [], {}, html
 
     def put(self, value):
         return self._put(value, DEEPEST)
@@ -39,6 +40,8 @@ class Pool:
     def _put(self, value, depth):
         if isinstance(value, np.ndarray):
             return self._array(value)
+        if hasattr(value, "_repr_html_") and not self.html:
+            return self._store(("text", type(value).__name__, repr(value)), lambda key: {"t": key[1], "s": key[2]})
         if hasattr(value, "_repr_html_"):
             return self._store(
                 ("html", type(value).__name__, value._repr_html_()), lambda key: {"t": key[1], "h": key[2]}
