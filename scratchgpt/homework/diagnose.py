@@ -92,7 +92,8 @@ def explain(output, knobs, cases, values, dims):
     """The parts of one explanation, or None where these knobs do not give these values."""
     fits = []
     for inputs, value in zip(cases, values):
-        fit = fit_terms(output, output.model(inputs, **knobs), value)
+        with np.errstate(all="ignore"):  # what a mistake computes may overflow
+            fit = fit_terms(output, output.model(inputs, **knobs), value)
         if fit is None:
             return None
         fits.append(fit)
@@ -114,6 +115,9 @@ def fit_terms(output, model, value):
     shapes = {np.shape(term) for term in model.values()}
     if value is None or shapes != {value.shape} or not np.isfinite(value).all():
         return None
+    right = output.right or {"": 1.0}
+    if same(value, sum(coefficient * model[term] for term, coefficient in right.items())):
+        return right  # also where terms vanish or depend on each other, so that no fit could tell
     columns = np.stack([np.ravel(term) for term in model.values()], 1)
     if not np.isfinite(columns).all():
         return None
