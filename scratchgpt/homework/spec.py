@@ -6,13 +6,15 @@ functions named in `cut` are the library's own, and the same calls that run the 
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 
 class Call(NamedTuple):
-    """One call of a student's function. Every argument is the name of an input or of an earlier result.
+    """One call of a student's function. Every argument is the name of an input or of an earlier result, or "ops": the
+    functions themselves as a table, which blocks take.
 
     gives: names for the returned values, one name for one value, several for a tuple of that many; a name that is no
     `Output` (a cache) is passed on and not graded. changes: inputs that the function must overwrite in place, graded
@@ -120,6 +122,7 @@ class Exercise:
 def run_calls(functions, calls, inputs):
     """Runs the calls on copies of the inputs; returns every named result and every changed input."""
     known = {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in inputs.items()}
+    known["ops"] = SimpleNamespace(**functions)
     results = {}
     for call in calls:
         returned = functions[call.function](*(known[name] for name in call.arguments))
