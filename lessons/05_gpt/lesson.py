@@ -32,10 +32,10 @@ train_text, val_text = split_text(load_text("plays"))  # @over
 tokenizer = BPETokenizer.train(train_text, vocab_size=V)  # @over
 train_ids = tokenizer.encode_array(train_text)  # @over
 val_ids = tokenizer.encode_array(val_text)  # @over
-line = "JULIET.\nO Romeo, Romeo! wherefore art thou Romeo?"
+line = "O Romeo, Romeo! wherefore art thou Romeo?"
 pieces = [tokenizer.decode([i]) for i in tokenizer.encode(line)]  # @over
 print(f"{len(train_ids):,} training tokens, {len(val_ids):,} held out")
-print(" | ".join(pieces))
+print("|".join(pieces))
 
 # %% [markdown]
 # ## 2. The whole model is a list of calls
@@ -76,7 +76,7 @@ for call in calls:  # @skip
 
 # %% which ops mix positions
 def mixes(call):
-    """Change the inputs of a call at position 0: does its output change elsewhere?"""
+    """Does the output change elsewhere when position 0 of the inputs does?"""
     changed = dict(call.args)
     for name, value in call.args.items():
         if np.shape(value)[:2] == (2, 8):
@@ -229,7 +229,8 @@ print(f"rows with a gradient: tied {rows_tied}, untied {rows_untied}")
 # <!-- answer: passed[-1] -->
 #
 # Below unigram, it uses context at all; below bigram, more than one token of it. Look at the curve: the frequencies of
-# tokens are learned in no time, pairs take longer, and everything beyond comes ever more slowly.
+# tokens are learned in no time, pairs take longer, and everything beyond comes ever more slowly. (The curve of the text
+# trained on is a mean over the updates since the last look, so at first it lags behind.)
 
 # %% the loop
 steps = 1000  # @short 60
@@ -260,7 +261,8 @@ for name, value in lines.items():  # @skip
     print(f"{name:<9}{value:.3f}  {when}")
 whole = evaluate(model, val_ids, len(val_text.encode()))  # @skip
 print(f"\nwhole held-out text: {whole.nats_per_token:.3f} nats per token")
-print(f"perplexity {whole.perplexity:.1f}, {whole.bits_per_byte:.3f} bits per byte")
+print(f"perplexity {whole.perplexity:.1f}")
+print(f"{whole.bits_per_byte:.3f} bits per byte")
 
 # %% [markdown]
 # Perplexity is `exp(loss)`: between how many equally likely tokens the model hesitates. Both depend on the tokenizer
@@ -282,7 +284,7 @@ def next_probabilities(text, temperature=1.0):
 inside, start_of_line = "ROMEO.\nI wi", "ROMEO.\n"
 top = np.argsort(-next_probabilities(inside))[:6]  # @over
 temperatures = (0.5, 1.0, 2.0)
-heated = np.array([next_probabilities(inside, each) for each in temperatures])  # @over
+heated = np.array([next_probabilities(inside, t) for t in temperatures])  # @over
 shown = np.column_stack([heated[:, top], 1 - heated[:, top].sum(1)])
 rows = [f"τ = {temperature}" for temperature in temperatures]
 cols = [*(tokenizer.decode([i]) for i in top), "all others"]  # @over
@@ -315,11 +317,12 @@ for place, text in contexts.items():
 ways = {
     "greedy": {"temperature": 0},
     "temperature 0.8, top-p 0.95": {"temperature": 0.8, "top_p": 0.95},
+    "temperature 0.8, top-k 10": {"temperature": 0.8, "top_k": 10},
     "temperature 2": {"temperature": 2.0},
 }
 prompt = tokenizer.encode(start_of_line)  # @over
 for name, settings in ways.items():  # @skip
-    said = list(generate(model, prompt, max_new_tokens=150, seed=1, **settings))
+    said = list(generate(model, prompt, max_new_tokens=120, seed=1, **settings))
     print(f"--- {name}\n{tokenizer.decode(said)}\n")
 
 # %% [markdown]
