@@ -171,8 +171,8 @@ print(Heat(dz, title="dz"))
 # - all ones
 # <!-- answer: ["the mean of dz's rows", "the sum of dz's rows"][int(np.allclose(dbias, dz.sum(0)))] -->
 # b was copied to both rows, and each copy moves the loss. **A copy on the way forward is a sum on the way back**, and a
-# sum on the way forward is a copy on the way back. The mean has the right shape and the right direction; it is the most
-# common mistake here. The averaging was already done, once, by the row weights of the loss.
+# sum on the way forward is a copy on the way back. The mean has the right shape and even the right direction, so it is
+# easily missed. The averaging was already done, once, by the row weights of the loss.
 
 # %% Backward through linear
 dx, dweight, dbias = linear_backward(dz, linear_cache)  # (2, 3), (4, 3), (4,)

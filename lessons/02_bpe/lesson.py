@@ -213,9 +213,9 @@ print(ids)
 # - about a quarter
 # - about a tenth
 # <!-- answer: "about a tenth" if 0.07 < saved < 0.15 else "another share" -->
-# The frequent pairs are merged first, and each doubling reaches rarer ones. Words follow Zipf's law, so the return on
-# every doubling falls. And what was learned from the training text fits it better than any other: the gap between the
-# two curves.
+# The frequent pairs are merged first, and each doubling reaches rarer ones. Word frequencies fall off as a power of the
+# rank (Zipf 1949), so the return on every doubling falls. And what was learned from the training text fits it better
+# than any other: the gap between the two curves.
 
 
 # %% Compression against size

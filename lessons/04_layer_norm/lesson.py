@@ -61,13 +61,13 @@ print(Heat(three, rows=["x", "10 x + 3", "x / 1000"], title="layer norm of"))
 
 # %% [markdown]
 # ## 2. Backward: three ways from x to the output
-# First `dx̂ = dout · weight`. Now move one `x[i]` a little:
+# First `dx̂ = dout · weight`. Now move one `x[i]` by 1 (as far as slopes go) and ask how all x̂ move. Times their
+# `dx̂`, summed, and with the common factor rstd taken out, each way gives one term; m is the mean over the row:
 #
-# - **directly**: `x̂[i]` moves by rstd. The term is `dx̂`.
-# - **through the mean**, which moves by `1/C` and takes all of x̂ down by `rstd / C`. The term is `−m(dx̂)`, with m the
-#   mean over the row.
+# - **directly**: `x̂[i]` moves by rstd. The term: `dx̂`.
+# - **through the mean**: it moves by `1/C`, and every `x̂[j]` by `−rstd / C`. The term: `−m(dx̂)`.
 # - **through the variance**: the standard deviation moves by `x̂[i] / C`, and every `x̂[j]` by `−x̂[j] · rstd` times
-#   that. The term is `−x̂ · m(dx̂ · x̂)`.
+#   that. The term: `−x̂ · m(dx̂ · x̂)`.
 #
 # `dx = rstd · ( dx̂ − m(dx̂) − x̂ · m(dx̂ · x̂) )`
 
@@ -315,8 +315,8 @@ before = likeness(start)  # @over
 print(Bars({"input": before} | alike, title="How alike different rows have become"))
 
 # %% [markdown]
-# Plain layers explode or vanish. The norm alone keeps the size of the rows and lets them become one and the same. With
-# both, every gain will do, and rows that differ stay different: **the norm keeps the size, the residual the content**.
+# Plain layers explode or vanish. The norm alone keeps the size of the rows and lets them grow alike. With both, every
+# gain will do, and rows that differ stay different: **the norm keeps the size, the residual the content**.
 #
 # ## 7. What the library does
 # A block has two branches, attention and feed-forward, so a GPT of n layers adds up 2n of them. The matrices that write
