@@ -1,0 +1,16 @@
+# scratchgpt homework: adamw
+# mistake m: corrected=yes
+# mistake v: corrected=yes
+import numpy as np
+
+
+def adamw_step(param, grad, m, v, t, lr, beta1, beta2, eps, weight_decay, grad_scale=1.0):
+    g = grad * grad_scale
+    m *= beta1
+    m += (1 - beta1) * g
+    v *= beta2
+    v += (1 - beta2) * g * g
+    m /= 1 - beta1**t
+    v /= 1 - beta2**t
+    param *= 1 - lr * weight_decay
+    param -= lr * m / (np.sqrt(v) + eps)
