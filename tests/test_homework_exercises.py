@@ -75,7 +75,7 @@ def test_catalogue_is_rich(name):
     assert len(right) >= 2
 
 
-@pytest.mark.parametrize("exercise", every_exercise())
+@pytest.mark.parametrize("exercise", [*every_exercise()])
 def test_model_without_a_mistake_is_right(exercise):
     for inputs in exercise.cases(3):
         right = exercise.right_answer(inputs)
@@ -86,7 +86,7 @@ def test_model_without_a_mistake_is_right(exercise):
             assert same(model, right[output.name], 1e-10), output.name  # both float64: rounding alone
 
 
-@pytest.mark.parametrize("exercise", every_exercise())
+@pytest.mark.parametrize("exercise", [*every_exercise()])
 def test_every_known_mistake_changes_the_numbers(exercise):
     for output in exercise.outputs:
         for knob, wrong_values in output.knobs.items():
@@ -95,7 +95,7 @@ def test_every_known_mistake_changes_the_numbers(exercise):
                 assert any(not same(b, a) for a, b in models), f"{output.name}: {knob}={wrong}"
 
 
-@pytest.mark.parametrize("exercise", every_exercise())
+@pytest.mark.parametrize("exercise", [*every_exercise()])
 def test_grading_cases_have_different_sizes_on_every_axis(exercise):
     assert len(exercise.sizes) >= 4
     dims = [exercise.dims(inputs) for inputs in exercise.cases()]
