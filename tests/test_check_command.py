@@ -29,6 +29,25 @@ def scale_grad(dout, x, weight, power=1):
 def scale_wrong(dout, x, weight, power=1):
     return dout, dout * x
 
+def masked_example():
+    return (2, 3), {"weights": np.array([1.5, 2, 3])}
+
+def masked_forward(x, weights, factor=1.0):
+    return x * weights * factor, weights * factor
+
+def masked_backward(dout, scale):
+    return dout * scale
+
+def both_example():
+    return (2, 3), {"w": np.array([1.5, 2, 3])}
+
+def both(x, factor=2.0, w=None):
+    return x * factor * w, (x, factor, w)
+
+def both_backward(dout, cache):
+    x, factor, w = cache
+    return dout * factor * w, (dout * factor * x).sum(0)
+
 def almost(x):
     return x * x, x
 
@@ -138,6 +157,9 @@ def test_a_wrong_pair_exits_1_and_says_where(check):
         ("embedding", ["--arg", "ids=[[3]]", "--shape", "wte=5,7", "--shape", "wpe=3,7"]),
         ("one", ["--arg", "power=3"]),  # the example is one array
         ("rows", []),
+        ("masked", []),
+        ("masked", ["--arg", "factor=2"]),  # what the example gives by name is not differentiated
+        ("both", ["--shape", "w=3"]),  # unless it is drawn; an argument between two keeps its default
     ],
 )  # fmt: skip
 def test_pairs_and_arguments_are_found(check, function, options):
@@ -219,8 +241,9 @@ def test_a_file_that_cannot_be_used_is_one_line_and_exits_2(check, tmp_path, cap
     assert "folder cannot be read" in refused(check("relu", path="folder"))
     (tmp_path / "bad.py").write_text("x = 1\ndef f(:\n", encoding="utf-8")
     assert "bad.py line 2 does not parse: invalid syntax" in refused(check("relu", path="bad.py"))
-    (tmp_path / "binary.py").write_bytes(b"\xff\x00\xfe")
-    assert "binary.py" in refused(check("relu", path="binary.py"))
+    for data in (b"\xff\xfe", b"x = 1\0"):
+        (tmp_path / "binary.py").write_bytes(data)
+        assert "does not parse" in refused(check("relu", path="binary.py"))
     assert main(["check", "ops.py"]) == 2
     assert "ops.py names no function; expected FILE:FUNCTION" in capsys.readouterr().err
 

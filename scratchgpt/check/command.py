@@ -73,7 +73,7 @@ def main(args):
         return 1
     if args.json:
         head = {"file": path, "forward": names[0], "backward": names[1], "seed": args.seed}
-        print(json.dumps(head | report.to_dict(), allow_nan=False, indent=2))
+        print(json.dumps(head | report.to_dict(), indent=2))
     else:
         print(report)
     return 0 if report.ok else 1
