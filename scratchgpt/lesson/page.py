@@ -21,9 +21,10 @@ STRINGS = {
 def page(lesson, recording, live=False):
     """The page as text. live: it is served, and may ask its server for other values of the slider."""
     slider = lesson.slider
+    whole = slider is not None and isinstance(slider.value, int)
     data = {
         "cells": [{"kind": cell.kind, "start": cell.start, "end": cell.end} for cell in lesson.cells],
-        "slider": slider and {"name": slider.name, "low": slider.low, "high": slider.high, "line": slider.line},
+        "slider": slider and {"name": slider.name, "low": slider.low, "high": slider.high, "whole": whole},
         "live": live,
         "recording": for_page(recording),
     }

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from scratchgpt.errors import InputError
+from scratchgpt.homework.exercises import exercise_names
 from scratchgpt.lesson.cells import plain, with_values
 from scratchgpt.lesson.page import LARGEST, page
 from scratchgpt.lesson.recording import record, run_python
@@ -37,8 +38,11 @@ def form(lesson):
     body = ast.parse(code[-1].text).body if code else []
     if not any(isinstance(node, ast.Assert) for node in body):
         yield "its last code cell asserts nothing"
+    unknown = [name for name in lesson.homework if name not in exercise_names()]
     if not lesson.homework:
         yield "its last cell names no homework (scratchgpt homework start NAME)"
+    if unknown:
+        yield f"it names homework that does not exist: {', '.join(unknown)}"
     if any("![" in cell.text for cell in lesson.cells if cell.kind != "code"):
         yield "it shows an image; show values instead"
     for question in lesson.questions:

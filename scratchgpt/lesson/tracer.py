@@ -140,6 +140,7 @@ class Run:
         self.lesson, self.library, self.pool, self.tree = lesson, library, pool, tree
         self.steps, self.output = [], []
         self.module = Frame(None, library.sources[library.path])
+        self.imported = imported_names(tree)
         self.frames = []  # being stepped through, the innermost last
         self.suspended = {}  # generators that have yielded: their frame -> Frame
         self.muted = False  # while a marked statement runs
@@ -299,11 +300,20 @@ class Run:
 
     def snapshot(self, one):
         """{name: value's number} of what a frame's variables hold now."""
+        hidden = self.imported if one is self.module else ()
         return {
             name: self.pool.put(value)
             for name, value in list(one.frame.f_locals.items())
-            if not name.startswith(("_", ".")) and not isinstance(value, HIDDEN)
+            if not name.startswith(("_", ".")) and not isinstance(value, HIDDEN) and name not in hidden
         }
+
+
+def imported_names(tree):
+    """The names that a lesson imports and never assigns."""
+    nodes = list(ast.walk(tree))
+    imports = (node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom)))
+    assigned = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return {alias.asname or alias.name for node in imports for alias in node.names} - assigned
 
 
 def caller(frame):

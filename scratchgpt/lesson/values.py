@@ -153,7 +153,8 @@ def text_of(value):
     if isinstance(value, int):
         return str(value).replace("-", "−")
     if isinstance(value, float):
-        return f"{value:.7g}".replace("-", "−") if math.isfinite(value) else str(value).replace("-", "−")
+        text = f"{value:.7g}"
+        return (text + ".0" if text.lstrip("-").isdecimal() else text).replace("-", "−")
     if isinstance(value, np.ndarray):
         return f"{value.dtype} {value.shape}"
     if isinstance(value, (list, tuple, Set)):
