@@ -9,8 +9,8 @@ from scratchgpt.homework.spec import Call, Exercise, Output
 from scratchgpt.ops.reference import embedding_backward, embedding_forward
 
 REPEATS = {
-    "last": "a token that occurs several times keeps its last gradient alone, as dwte[ids] += dout leaves it; every use "
-    "adds, as np.add.at does it",
+    "last": "a token that occurs several times keeps its last gradient alone, as dwte[ids] += dout leaves it; every "
+    "use adds, as np.add.at does it",
     "first": "a token that occurs several times keeps its first gradient alone; every use adds",
     "mean": "a token's gradient is divided by the number of its uses; it is their sum",
 }
