@@ -358,7 +358,8 @@ assert caught["random, 2 rows"] == len(suspects) > caught["random, 1 row"]
 # scratchgpt homework start cross_entropy
 # ```
 # Each gives you a file with a signature and the shapes; `scratchgpt homework check FILE` compares every gradient with
-# the numeric one and, where it can, names the mistake. In `cross_entropy`, mind the rows whose weight is 0: their
-# target may be any number at all, and they must send back nothing.
+# the numeric one and, where it can, names the mistake. In `gelu`, the tanh form asks for the chain rule once more:
+# `tanh′(u) = 1 − tanh²(u)`, times `u′`. In `cross_entropy`, mind the rows whose weight is 0: their target may be any
+# number at all, and they must send back nothing.
 #
 # The ids in `targets` fell from the sky here. Lesson 2 makes them from text.

@@ -335,7 +335,8 @@ print(f"0.02 is √(1/C) at width {1 / 0.02**2:.0f}: it suits wide models")
 # ## 8. Dropout
 # The last thing on a branch, before it is added: set each number to 0 with probability p, and multiply the others by
 # `1/(1 − p)`, so that the expected value stays (Srivastava et al. 2014). Thanks to that factor, evaluation simply
-# leaves dropout out. Here the mask is a function of a key, so it can be drawn again.
+# leaves dropout out. Here the mask is a function of a key, so it can be drawn again: number i is kept if draw i of
+# `counter_hash`, a whole number below 2³², is at least `p · 2³²`.
 
 # %% [markdown] predict
 # What does the backward do?
@@ -375,7 +376,8 @@ assert abs(average - 1) < 0.02
 # scratchgpt homework start dropout
 # ```
 # For layer norm, write the forward first, then dx with its three terms on three lines. If the check says "the mean term
-# is missing", you now know what you will see: rows that do not sum to 0.
+# is missing", you now know what you will see: rows that do not sum to 0. The dropout exercise ends in a residual
+# connection: the gradient takes both ways, and only one of them is masked.
 #
 # You have the parts: attention from lesson 3, and from here the norm, the residual and the weights to start with.
 # Lesson 5 puts them together and trains a GPT.
