@@ -6,6 +6,7 @@ of their module (constants, small functions) comes along, so that a body pasted 
 
 import ast
 import inspect
+import math
 import sys
 import textwrap
 import types
@@ -41,8 +42,7 @@ def given_source(exercise):
 
 def module(imports, parts):
     """The text of a module: imports, then the parts."""
-    math = ["import math"] if any("math." in part for part in parts) else []
-    standard = "\n".join(math + sorted(imports))
+    standard = "\n".join(sorted(imports, key=lambda line: (line.startswith("from"), line)))
     head = [standard, "import numpy as np"] if standard else ["import numpy as np"]
     return "\n\n".join(head) + "\n\n\n" + "\n\n\n".join(part.strip() for part in parts) + "\n"
 
@@ -59,6 +59,8 @@ def surroundings(exercise, roots):
         for name, value in names_used(function).items():
             if isinstance(value, int | float | str | tuple):
                 constants[name] = f"{name} = {value!r}"
+            elif value is math:
+                imports.add("import math")
             elif isinstance(value, types.ModuleType) or name in own | functions.keys():
                 continue
             elif not value.__module__.startswith("scratchgpt."):
@@ -81,9 +83,9 @@ def is_adapter(exercise):
 def names_used(function):
     """{name: value} of the globals that a function or class uses, nested functions included, in order."""
     known = vars(sys.modules[function.__module__])
-    tree = ast.parse(source_of(function))
-    names = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
-    return {name: known[name] for name in names if name in known}
+    nodes = [node for node in ast.walk(ast.parse(source_of(function))) if isinstance(node, ast.Name)]
+    own = {node.id for node in nodes if isinstance(node.ctx, ast.Store)}
+    return {node.id: known[node.id] for node in nodes if node.id in known.keys() - own}
 
 
 def source_of(function):
