@@ -51,7 +51,7 @@ T, D = Q.shape
 # Xiao et al. 2024.)
 
 # %% scores, weights, answers
-sharpness = 1.0  # @param {type:"slider", min:0, max:6, step:1}
+sharpness = 1.0  # @param {type:"slider", min:0, max:4, step:1}
 S = Q @ K.T / np.sqrt(D)  # (T, T): row = query, column = key
 sharp = sharpness * S
 E = np.exp(sharp - sharp.max(-1, keepdims=True))  # largest: exp(0), no overflow
@@ -61,7 +61,7 @@ print(Heat(P, rows=words, cols=words, title="P: row asks, column answers"))
 print(Heat(answers, rows=words, cols=["noun", "verb"], title="P V"))
 
 # %% [markdown]
-# Move the slider, which multiplies the scores. At 0 every word takes the plain mean of all values. At 6 `sat` takes
+# Move the slider, which multiplies the scores. At 0 every word takes the plain mean of all values. At 4 `sat` takes
 # `cat` and nothing else: the soft dictionary has become a hard one. That sounds good, but watch the price. How far a
 # weight can still move when a score moves is `∂P/∂S = P (1 − P)`, and that goes to zero at both ends of `P`:
 
@@ -70,7 +70,7 @@ own_slope = P * (1 - P)  # how much each weight answers to its own score
 print(Heat(own_slope, rows=words, cols=words, title="P (1 − P)"))
 
 # %% [markdown]
-# A head that is certain no longer learns. So a score should not become large just because of how it was computed.
+# A head that is certain hardly learns any more. So a score should not become large just because of how it was computed.
 #
 # ## 2. Why √D
 #
@@ -103,9 +103,9 @@ def sensitivity(scores):
 
 
 for width in widths:  # @skip
-    queries = rng.standard_normal((5000, 1, width))
-    keys = rng.standard_normal((5000, 8, width))
-    scores = (queries * keys).sum(-1)  # (5000, 8): one query, eight keys
+    queries = rng.standard_normal((2000, 1, width))
+    keys = rng.standard_normal((2000, 8, width))
+    scores = (queries * keys).sum(-1)  # (2000, 8): one query, eight keys
     spread[width] = float(scores.std())
     unscaled.append(sensitivity(scores))
     scaled.append(sensitivity(scores / np.sqrt(width)))
@@ -125,7 +125,9 @@ print(Curves(curves, x=np.log2(widths), title=title, xlabel="log₂ D"))
 # A language model predicts the next token, so position t may not look at t + 1: it would read the answer. The hidden
 # scores are set to −∞ *before* the softmax, so that their weights are `exp(−∞) = 0`, exactly, and the rest of the row
 # still sums to 1. From here on we use the library's op; step into it. It takes `(B, T, H, D)`: batch, position, head,
-# width of a head. Ours has one row and one head.
+# width of a head. Ours has one row and one head. (There may be fewer queries than keys, T < S, when the earlier ones
+# were answered before: the last query then stands at the last key, so query t is at position S − T + t. Lesson 5 needs
+# that.)
 
 
 # %% the library's op
@@ -242,7 +244,7 @@ print("the two left paddings' own outputs:", left[1, :2, 0].tolist())
 #
 # `S = Q Kᵀ / √D`, so `dQ = dS K / √D` and `dK = dSᵀ Q / √D`. The scale appears twice more.
 #
-# Now with numbers, and a random `dout`. First one row's Jacobian, `diag(p) − p pᵀ`:
+# Now with numbers, and a `dout` of our own. First one row's Jacobian, `diag(p) − p pᵀ`:
 
 # %% one row of the softmax
 dOut = np.array([[1.0, 2.0], [-1.0, 1.0], [2.0, 0.0], [0.0, -1.0]])
@@ -458,7 +460,7 @@ print("at once:  ", out[0, 3, 0])
 # `Q Kᵀ` is computed once more, and no matrix waits in memory.
 #
 # **3. The row sum needs no row.** `rowsum(dP ∘ P) = rowsum(dout ∘ out)`, because `dP = dout Vᵀ` and `P V = out` (Dao et
-# al. 2022, appendix B). So each piece can be finished without seeing the others.
+# al. 2022, appendix B.2). So each piece can be finished without seeing the others.
 
 # %% the two identities
 L = m + np.log(total)
@@ -489,7 +491,7 @@ assert np.allclose(tiled, out) and np.allclose(logsumexp[0, 0, 3], L)
 # ## Your turn
 #
 # - `scratchgpt homework start attention`: forward and backward, with the causal and the padding mask. Have in mind: the
-#   scale on all three paths, the row sum, the row that sees nothing.
+#   scale on all three paths, the row sum, S − T + t, and the row that sees nothing.
 # - `scratchgpt homework start flash_attention`: the same numbers without ever holding a row of P. Sections 5 and 7 have
 #   every formula it needs.
 #

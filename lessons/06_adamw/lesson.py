@@ -115,10 +115,10 @@ print(f"the largest is {ratio:,.0f} times the smallest")
 # tensors above. (Optimizers that also turn the axes exist: Shampoo, Gupta et al. 2018.)
 
 # %% turn the bowl
-degrees = 0  # @param {type:"slider", min:0, max:45, step:15}
+degrees = 0.0  # @param {type:"slider", min:0, max:45, step:22.5}
 here = {rule: descend(rule, 100, degrees, steps=300) for rule in rules}  # @over
 shown = {rule: np.maximum(here[rule], 1e-12) for rule in rules}  # @over
-title = f"Loss at κ = 100, turned by {degrees}°"
+title = f"Loss at κ = 100, turned by {degrees:g}°"
 print(Curves(shown, title=title, xlabel="steps", log=True))
 straight = {rule: steps_to(descend(rule, 100)) for rule in rules}  # @over
 turned = {rule: steps_to(descend(rule, 100, 45)) for rule in rules}  # @over
@@ -221,9 +221,9 @@ print(Heat([l2, decoupled], ["L2", "decoupled"], cols, "What is left of 1"))
 print(f"(1 − lr·λ)²⁰⁰ = {(1 - lr * decay) ** steps:.4f}")
 
 # %% [markdown]
-# (The paper multiplies λ by the schedule alone; here, as in most libraries, it is multiplied by the whole learning
-# rate.) By custom, only matrices are decayed; biases and the gains of layer norms are not. In this library the matrices
-# stand first in one flat array, so that the decay is one slice of it.
+# The paper multiplies λ by the schedule alone; here, as in most libraries, it is multiplied by the whole learning rate.
+# By custom, only matrices are decayed; biases and the gains of layer norms are not. In this library the matrices stand
+# first in one flat array, so that the decay is one slice of it.
 #
 # ## 4. The learning rate over time
 #
@@ -423,8 +423,8 @@ def off(grad):  # @over
 print(f"tokens to predict: {n_short} and {n_long}")
 print(f"the whole batch:  loss {true_loss:.4f}")
 naive_error, exact_error = off(naive_grad), off(exact_grad)
-print(f"mean of means:    loss {naive_loss:.4f}, gradient off by {naive_error:.0%}")
-print(f"sums over all {n}:  loss {exact_loss:.4f}, gradient off by {exact_error:.0e}")
+print(f"mean of means:    loss {naive_loss:.4f}; gradient {naive_error:.0%} off")
+print(f"sums over all {n}:  loss {exact_loss:.4f}; gradient {exact_error:.0e} off")
 
 # %% [markdown]
 # Hence `denominator`: every micro-batch divides its sum by the number of tokens in the *whole* step. So a step is a sum
@@ -435,7 +435,7 @@ print(f"sums over all {n}:  loss {exact_loss:.4f}, gradient off by {exact_error:
 shards = Shards(model, threads=1)  # @over
 shard_loss = float(shards.loss_and_grad([short, long]))  # @over
 shard_error = off(model.params.grad)
-print(f"Shards: loss {shard_loss:.4f}, gradient off by {shard_error:.0e}")
+print(f"Shards:           loss {shard_loss:.4f}; gradient {shard_error:.0e} off")
 
 # %% what this page claimed
 assert needed[0, 2] > 5 * needed[0, 1]  # gradient descent: like κ
@@ -459,8 +459,8 @@ assert np.isclose(shard_loss, true_loss) and shard_error < 1e-12
 # %% [markdown]
 # ## Your turn
 #
-# - `scratchgpt homework start adamw`: eight lines. Have in mind: t from 1, ε outside the root, the decay outside m and
-#   v.
+# - `scratchgpt homework start adamw`: one update, in place. Have in mind: m and v first, t from 1, ε outside the root,
+#   and the decay outside m and v.
 # - `scratchgpt homework start accumulation`: several micro-batches of unequal size, one exact gradient.
 #
 # The settings of GPT-3, for comparison (Brown et al. 2020, appendix B): β₁ 0.9, β₂ 0.95, ε 1e-8, decay 0.1, clipping at
