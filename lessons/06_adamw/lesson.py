@@ -80,7 +80,7 @@ print(Heat(needed, rules, cols, title="Steps until the loss is below 1e-6"))
 # Adam is not the fastest here: the others were given the best rate for each bowl, which nobody knows for a real model.
 # Adam had the same rate, 0.1, for all three, and took about the same number of steps. That is what it is for.
 #
-# A transformer *is* such a bowl, with more axes. The typical gradient of each tensor in a fresh small GPT:
+# A transformer has the same trouble, on more axes. The typical gradient of each tensor in a fresh small GPT:
 
 # %% gradients of a GPT differ by orders of magnitude
 train_text, val_text = split_text(load_text("plays"))  # @over
