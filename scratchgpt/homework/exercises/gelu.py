@@ -45,12 +45,12 @@ def half(x, form, u="", cached="", slope="", inner="", argument="", density=""):
     a, b, c = CUBICS[u]
     tanh = np.tanh(np.polyval((*CUBICS[cached or u][::-1], 0), x))
     du = a + 2 * b * x + 3 * c * x * x
-    missing = np.nan if cached else 1  # without du, "cached" is "u" in other words
-    du = {"missing": missing, "no 3": a + c * x * x, "linear": a, "no constant": du / K, "x": a + 3 * c * x}.get(
-        inner, du
-    )
+    by_inner = {
+        "missing": np.nan if cached else 1,  # without du, "cached" is "u" in other words
+        "no 3": a + c * x * x, "linear": a, "no constant": du / K, "x": a + 3 * c * x,
+    }  # fmt: skip
     dtanh = {"plus": 1 + tanh**2, "no square": 1 - tanh, "tanh": tanh}.get(slope, 1 - tanh**2)
-    return tanh, dtanh * du
+    return tanh, dtanh * by_inner.get(inner, du)
 
 
 def out(case, form, term, front="", **flavour):
