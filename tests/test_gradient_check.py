@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from scratchgpt.check import assert_gradients, gradient
-from scratchgpt.check.derivatives import by_complex_step, by_differences, derivative, relative_error
+from scratchgpt.check.derivatives import (
+    by_complex_step,
+    by_differences,
+    derivative,
+    random_direction,
+    relative_error,
+    working_precision,
+)
 from scratchgpt.errors import InputError
 from scratchgpt.ops.reference import layer_norm_backward, layer_norm_forward, linear_backward, linear_forward
 
@@ -79,6 +86,8 @@ def test_differences_of_large_and_of_small_inputs_are_right():
         x = size * np.array([1.0, 2.0, 3.0])
         assert relative_error(by_differences(np.log, x, np.ones(3)).value, 1 / x, negligible=0) < 1e-8
         assert derivative(np.log, x, np.ones(3)).method == "complex step"
+        off = derivative(lambda x: np.log(x) * (1 + 1e-5 * np.iscomplexobj(x)), x, np.ones(3))
+        assert off.method == "central differences"
 
 
 def test_derivatives_leave_their_input_as_it_was():
@@ -165,7 +174,7 @@ def test_each_array_gets_the_method_that_suits_it():
 
 def test_a_right_backward_gets_ok_for_each_array():
     report = gradient(scaled_sine, scaled_sine_backward, X, SCALE)
-    assert report.ok and [row.name for row in report] == ["dx", "dscale"]
+    assert report.ok and report and [row.name for row in report] == ["dx", "dscale"]
     assert [row.shape for row in report] == [(2, 3), ()] and not report.problems
     assert all(row.ok and row.method == "complex step" and row.relative_error < 1e-15 for row in report)
     assert len(str(report).splitlines()) == 3 and str(report).count(" ok") == 2
@@ -179,7 +188,7 @@ def test_a_wrong_element_is_named():
 
     report = gradient(scaled_sine, backward, X, SCALE)
     dx, dscale = report
-    assert not report.ok and dx.verdict == "wrong" and dscale.ok
+    assert not report.ok and not report and dx.verdict == "wrong" and dscale.ok
     assert dx.worst == (1, 2) and dx.given - dx.expected == pytest.approx(0.5)
     assert "WRONG" in str(report) and "worst at (1, 2): given" in str(report) and "worst at (1, 2)" in str(dx)
 
@@ -289,10 +298,11 @@ def test_a_constant_array_has_no_gradient():
 
 
 def test_the_gradient_of_a_constant_array_may_be_returned():
-    def forward(weights, x):
-        return weights * x, (weights, x)
+    def forward(weights, x, power):
+        return weights**power * x, (2 * weights * x, weights**power)
 
-    assert gradient(forward, lambda dout, cache: (dout * cache[1], dout * cache[0]), (3,), (3,), constant="weights").ok
+    row = only_row(forward, lambda dout, cache: (dout * cache[0], dout * cache[1]), (3,), (3,), 2, constant="weights")
+    assert row.ok and row.name == "dx"
 
 
 def test_what_backward_returns_may_be_memory_that_forward_uses_again():
@@ -494,6 +504,7 @@ def test_a_jump_is_a_kink_where_nothing_is_right_or_wrong():
         assert row.ok and list(row.kinks) == [(1,)] and "it jumps" in str(row)
     row = only_row(forward, lambda d, x: d * np.where(x == 1, np.nan, (x > 1) + 1.0), np.array([0.0, 1, 2]))
     assert row.verdict == "wrong"
+    assert derivative(lambda x: forward(x)[0], np.array([0.0, 1, 2]), np.ones(3)).reach == pytest.approx([1, 0, 2])
 
 
 def test_smooth_functions_have_no_kinks():
@@ -529,7 +540,7 @@ def test_layer_norm_of_width_1_or_2_is_no_ok(width, verdict):
 def test_a_gradient_that_cancels_to_rounding_is_zero():
     # a shift of all scores; and an output that is itself 0, under a dout along which it does not move
     shift = (
-        lambda x, b: (softmax(x + b)[0], x + b),
+        lambda x, b: (np.exp(x + b) / np.exp(x + b).sum(-1, keepdims=True), x + b),
         lambda dout, z: (softmax_backward(dout, softmax(z)[0]), np.zeros(1)),
     )
     report = gradient(*shift, (2, 5), (1,))
@@ -641,6 +652,15 @@ def test_a_forward_in_float32_is_not_checked(after):
     assert [row.verdict for row in report] == ["unchecked"] and not report.ok and "float32" in str(report)
 
 
+def test_neither_a_kink_nor_an_infinity_near_by_passes_for_float32_or_hides_it():
+    x = np.ones(1)
+    step = random_direction(x, seed=0)
+    for side in (1, -1):
+        kink = x + side * (0.01 + 2e-7) * step
+        assert working_precision(lambda x, kink=kink: np.abs(x - kink), x) < 1e-12  # a kink seen: 1e-6
+    assert working_precision(lambda x: np.append(np.sin(x.astype(np.float32)), np.inf), x) > 1e-9
+
+
 def test_a_forward_in_float64_is_precise_enough_however_steep():
     assert only_row(lambda x: (np.sin(300 * x), x), lambda d, x: 300 * d * np.cos(300 * x), (3, 5)).ok
     assert only_row(lambda x: (np.abs(x) ** 0.5, x), lambda d, x: d * 0.5 * np.sign(x) / np.abs(x) ** 0.5, (3, 5)).ok
@@ -650,6 +670,8 @@ def test_a_forward_that_draws_its_own_random_numbers_is_not_checked():
     rng = np.random.default_rng(0)
     report = gradient(lambda x: (x * (rng.random(x.shape) < 0.5), x), lambda dout, x: dout, (3, 5))
     assert [row.verdict for row in report] == ["unchecked"] and "not deterministic" in str(report) and not report.ok
+    calls = iter([2, 3])
+    assert "not deterministic" in str(gradient(lambda x: (x[: next(calls)], x), lambda dout, x: dout, (3, 5)))
 
 
 def test_a_forward_that_gives_nan_is_not_checked():

@@ -88,7 +88,7 @@ def load(path):
         code = compile(Path(path).read_bytes(), path, "exec")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    except (SyntaxError, ValueError) as error:  # ValueError: bytes that are no text
+    except (SyntaxError, ValueError) as error:  # ValueError: a null byte, before Python 3.11.4
         line = f" line {error.lineno}" if getattr(error, "lineno", None) else ""
         raise InputError(f"{path}{line} does not parse: {getattr(error, 'msg', error)}") from None
     module = types.ModuleType("the_checked_file")

@@ -77,7 +77,8 @@ def finite(value):
 
 @dataclass(frozen=True)
 class Report:
-    """A Row for each gradient (iterating gives them), and the problems that are not one gradient's alone."""
+    """A Row for each gradient (iterating gives them), and the problems that are not one gradient's alone. A report is
+    true when it is ok."""
 
     rows: list
     problems: list
@@ -86,6 +87,9 @@ class Report:
     def ok(self):
         """Every gradient was checked and is right, and nothing else is wrong."""
         return all(row.ok for row in self.rows) and not self.problems
+
+    def __bool__(self):
+        return self.ok
 
     def __iter__(self):
         return iter(self.rows)
@@ -111,12 +115,13 @@ def gradient(forward, backward, *args, seed=0, dout=None, tolerance=TOLERANCE, c
 
     forward(*args, **options) -> out, cache and backward(dout, cache) -> a gradient for each float array, in order; or,
     without a cache, forward -> out and backward(dout, *args). A tuple of ints in args is a shape: standard normal
-    numbers are drawn for it. Other arguments (integers, masks, numbers, keywords) are passed on as they are; float
-    arrays are too when `constant` names them or they are keywords.
+    numbers are drawn for it. All other arguments (integers, masks, numbers, and whatever goes by keyword) are passed on
+    as they are, and so are the float arrays that `constant` names.
 
     dout: the upstream gradient; standard normal numbers unless given. tolerance: the largest relative error that is
-    right. may_be_zero: names of the arrays whose true gradient is known to be 0 (or True, for any); elsewhere that is
-    no "ok", because most wrong backwards give 0 too. Choose shapes of a few dozen elements, different on every axis.
+    right. may_be_zero: names of the arrays whose true gradient is 0 and is meant to be (or True, for all of them);
+    otherwise a gradient of 0 is not ok, because most wrong backwards give 0 there too. Choose shapes of a few dozen
+    elements, different on every axis.
 
     Returns a Report. Raises InputError when the pair cannot be called or is no such pair.
 
