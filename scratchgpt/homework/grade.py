@@ -244,7 +244,8 @@ class Grader:
         """The last row: inputs left alone, nothing returned that is a view of one, the same answer every time."""
         row = Row("conduct", "inputs kept", passed=True)
         touched = [pair for answer in self.answers for pair in answer["overwritten"]]
-        views = [entry for answer in self.answers for entry in answer["views"]]
+        graded = {output.name for output in self.exercise.outputs}  # a cache may hold an input itself
+        views = [entry for answer in self.answers for entry in answer["views"] if entry[1] in graded]
         if touched:
             function, name = touched[0]
             sentence = f"{function} overwrites its input {name}{self.line_that_writes()}; work on a copy"
