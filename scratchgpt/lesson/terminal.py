@@ -161,11 +161,12 @@ class Stepper:
         question, right = cell.question, self.answers[cell.start]
         options = "\n".join(f"{n}. {option}" for n, option in enumerate(question.options, 1))
         self.console.print(Markdown(f"**Predict first.** {question.text}\n\n{options}"))
-        said = ask(self.console, f"1 to {len(question.options)}, or s to skip: ")
-        while said is not None and said != "s" and said not in map(str, range(1, len(question.options) + 1)):
+        allowed = ["s", *map(str, range(1, len(question.options) + 1))]
+        said = ""
+        while said not in allowed:
             said = ask(self.console, f"1 to {len(question.options)}, or s to skip: ")
-        if said is None:
-            return False
+            if said in (None, "q"):
+                return False
         verdict = "Right." if said == str(right + 1) else "Skipped." if said == "s" else "Not so."
         self.console.print(
             Markdown(f"**{verdict}** The run gives: {question.options[right]}\n\n{question.explanation}")

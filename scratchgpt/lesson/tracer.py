@@ -99,8 +99,8 @@ class Library:
         path, name = code.co_filename, code.co_name
         if path == self.path and name == "<module>":
             return self.sources[path]
-        if name.startswith(("<", "__")):  # comprehensions, lambdas, modules being imported, special methods
-            return None
+        if name.startswith(("<", "__")) or not code.co_flags & inspect.CO_OPTIMIZED:
+            return None  # comprehensions, lambdas, modules being imported; special methods; the bodies of classes
         if path not in self.sources:
             if not path.startswith(str(PACKAGE)):
                 return None
@@ -181,7 +181,7 @@ class Run:
                 line for frame, line in traceback.walk_tb(error.__traceback__)
                 if frame.f_code.co_filename == self.library.path
             ]  # fmt: skip
-            self.refuse(lines[-1] if lines else cell.start, f"{type(error).__name__}: {error}")
+            self.refuse(lines[-1] if lines else cell.start, told(error))
         finally:
             sys.settrace(None)
             self.frames.clear()
@@ -192,7 +192,7 @@ class Run:
         try:
             said = str(eval(expression, namespace))
         except Exception as error:  # whatever the lesson's own expression raises
-            self.refuse(cell.start, f"the answer {expression} stops with {type(error).__name__}: {error}")
+            self.refuse(cell.start, f"the answer {expression} stops with {told(error)}")
         options = [plain(option) for option in cell.question.options]
         if said not in options:
             self.refuse(cell.start, f"the run answers {said!r}; the options are {', '.join(map(repr, options))}")
@@ -314,6 +314,11 @@ def imported_names(tree):
     imports = (node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom)))
     assigned = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     return {alias.asname or alias.name for node in imports for alias in node.names} - assigned
+
+
+def told(error):
+    """ "NameError: name 'x' is not defined", as Python says it."""
+    return "".join(traceback.format_exception_only(error)).strip()
 
 
 def caller(frame):
