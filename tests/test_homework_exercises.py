@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scratchgpt.homework.diagnose import same
+from scratchgpt.homework.diagnose import diagnose, same
 from scratchgpt.homework.exercises import exercise_names, find_exercise
 from scratchgpt.homework.grade import check
 
@@ -80,10 +80,9 @@ def test_model_without_a_mistake_is_right(exercise):
     for inputs in exercise.cases(3):
         right = exercise.right_answer(inputs)
         for output in exercise.outputs:
-            model = output.model(inputs)
-            if output.right:
-                model = sum(output.right[term] * np.asarray(array) for term, array in model.items())
-            assert same(model, right[output.name], 1e-10), output.name  # both float64: rounding alone
+            assert same(combined(output, output.model(inputs)), right[output.name], 1e-10), (
+                output.name
+            )  # both float64: rounding alone
 
 
 @pytest.mark.parametrize("exercise", [*every_exercise()])
@@ -93,6 +92,24 @@ def test_every_known_mistake_changes_the_numbers(exercise):
             for wrong in wrong_values:
                 models = [(output.model(inputs), output.model(inputs, **{knob: wrong})) for inputs in exercise.cases()]
                 assert any(not same(b, a) for a, b in models), f"{output.name}: {knob}={wrong}"
+
+
+@pytest.mark.parametrize("exercise", [*every_exercise()])
+def test_every_known_mistake_is_recognised_alone(exercise):
+    cases = exercise.cases()
+    for output in exercise.outputs:
+        for knob, wrong in ((knob, wrong) for knob, values in output.knobs.items() for wrong in values):
+            values = [combined(output, output.model(inputs, **{knob: wrong})) for inputs in cases]
+            if not all(same(value, combined(output, output.model(inputs))) for value, inputs in zip(values, cases)):
+                found = {each.ids for each in diagnose(exercise, output, cases, values)}
+                assert found == {frozenset({f"{knob}={wrong}"})}, (output.name, knob, wrong)
+
+
+def combined(output, model):
+    """The result that a model's terms make with their right coefficients."""
+    if not output.right or not isinstance(model, dict):
+        return model
+    return sum(output.right[term] * np.asarray(array) for term, array in model.items())
 
 
 @pytest.mark.parametrize("exercise", [*every_exercise()])

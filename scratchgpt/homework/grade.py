@@ -79,7 +79,7 @@ def check(path, name=None, seed=0):
             if not report.refusals:
                 report.rows = Grader(student, exercise, source, seed).rows()
     if report.refusals:
-        report.rows = [Row(output.name) for output in exercise.outputs]
+        report.rows = [Row(output.name, explanations=report.refusals) for output in exercise.outputs]
     report.seconds = time.perf_counter() - began
     return report
 
@@ -101,7 +101,8 @@ def which(path, source, name):
 
 def refused(path, name, why):
     """The Report on a file that could not even be read as an answer."""
-    return Report(str(path), name or "unknown", refusals=[part("unreadable", why)], rows=[Row("answer")])
+    said = [part("unreadable", why)]
+    return Report(str(path), name or "unknown", refusals=said, rows=[Row("answer", explanations=said)])
 
 
 def refusals(student, exercise):
