@@ -221,6 +221,9 @@ print(Heat([l2, decoupled], ["L2", "decoupled"], cols, "What is left of 1"))
 print(f"(1 − lr·λ)²⁰⁰ = {(1 - lr * decay) ** steps:.4f}")
 
 # %% [markdown]
+# (The line printed last is what decay alone would leave. The weights lie a little above it: Adam's first steps are
+# long, until `±g` has averaged out in m.)
+#
 # The paper multiplies λ by the schedule alone; here, as in most libraries, it is multiplied by the whole learning rate.
 # By custom, only matrices are decayed; biases and the gains of layer norms are not. In this library the matrices stand
 # first in one flat array, so that the decay is one slice of it.

@@ -261,9 +261,11 @@ class Curves:
         labels.sort(key=lambda each: each[0])
         for above, below in pairwise(labels):
             below[0] = max(below[0], above[0] + 14)
-        excess = max(0, labels[-1][0] - (self.HEIGHT - 4))
+        lowest = self.HEIGHT - self.BOTTOM + 4  # under it stand the numbers of the x axis
+        for i, label in enumerate(reversed(labels)):
+            label[0] = min(label[0], lowest - 14 * i)
         for y, x, label, colour in labels:
-            yield svg_text(x, y - excess, label, "start", colour)
+            yield svg_text(x, y, label, "start", colour)
 
     def __repr__(self):
         left = max(map(len, [*self.curves, *self.lines]))
