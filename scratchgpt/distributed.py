@@ -25,13 +25,13 @@ def dropout_key(seed, step, micro_batch=0):
     return int.from_bytes(digest, "little")
 
 
-def accumulate(micro_batches, count_targets, run):
+def accumulate(micro_batches, count, run):
     """The mean loss over the targets of all micro-batches, and its gradient, from one micro-batch at a time.
 
-    count_targets(batch) is how many targets a batch has. run(batch, denominator) returns the sum of the batch's losses
-    divided by the denominator, and adds the gradient of that to what it has gathered so far.
+    count(batch) is how many targets a batch has. run(batch, denominator) returns the sum of the batch's losses divided
+    by the denominator, and adds the gradient of that to what it has gathered so far.
     """
-    denominator = sum(count_targets(batch) for batch in micro_batches)  # of all: every target weighs the same
+    denominator = sum(count(batch) for batch in micro_batches)  # of all: every target weighs the same
     loss = 0.0
     for batch in micro_batches:
         loss = loss + run(batch, denominator)

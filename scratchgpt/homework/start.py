@@ -83,8 +83,10 @@ def is_adapter(exercise):
 def names_used(function):
     """{name: value} of the globals that a function or class uses, nested functions included, in order."""
     known = vars(sys.modules[function.__module__])
-    nodes = [node for node in ast.walk(ast.parse(source_of(function))) if isinstance(node, ast.Name)]
+    tree = [*ast.walk(ast.parse(source_of(function)))]
+    nodes = [node for node in tree if isinstance(node, ast.Name)]
     own = {node.id for node in nodes if isinstance(node.ctx, ast.Store)}
+    own |= {node.arg for node in tree if isinstance(node, ast.arg)}
     return {node.id: known[node.id] for node in nodes if node.id in known.keys() - own}
 
 

@@ -1,0 +1,12 @@
+# scratchgpt homework: accumulation
+# mistake loss: weighting=means
+# mistake gradient: weighting=means
+def count_targets(labels):
+    return int((labels[:, 1:] != -100).sum())
+
+
+def accumulate(micro_batches, count, run):
+    loss = 0.0
+    for batch in micro_batches:
+        loss += run(batch, count(batch) * len(micro_batches))
+    return loss
