@@ -73,7 +73,7 @@ def section(number, cell, lines):
 def question_card(number, question):
     options = "".join(
         f'<li><button type="button" data-option="{i}"><kbd>{i + 1}</kbd><span>{markdown.renderInline(option)}</span>'
-        "<em></em></button></li>"
+        "<small></small></button></li>"
         for i, option in enumerate(question.options)
     )
     return (
