@@ -60,6 +60,7 @@ DECAY = COUPLED | {
 }
 
 
+NO_LR = {"1/lr": "lr is forgotten"}
 UNCOUPLED = {"": "the decay does not enter the gradient (as in AdamW); here it is part of it, in m and in v"}
 
 
@@ -128,13 +129,13 @@ def new_param(case, written="", decay="", correction="", eps="", t="", root="", 
     return case["param"] if written else {"decayed param": shrink * case["param"], "step": step}
 
 
-def outputs(decay, wrong, wrong_in_moments):
-    """decay: "" (AdamW) or "coupled"; then how it can go wrong in param, and in m and v."""
-    shared = {"scale": SCALE, "betas": BETAS, "written": WRITTEN}
-    moments = shared | {"decay": wrong_in_moments, "corrected": CORRECTED}
+def outputs(decay, wrong, wrong_in_moments, unwritten, scales):
+    """decay: "" (AdamW) or "coupled"; then how it can go wrong in param, and in m and v; how param is not written."""
+    shared = {"scale": SCALE, "betas": BETAS}
+    moments = shared | {"decay": wrong_in_moments, "corrected": CORRECTED, "written": WRITTEN}
     return (
         Output("param", partial(new_param, decay=decay), right={"decayed param": 1, "step": -1},
-               knobs=shared | {"decay": wrong, "m": M, "v": V} | STEP, scales={"1/lr": "lr is forgotten"}),
+               knobs=shared | {"decay": wrong, "m": M, "v": V} | STEP | unwritten, scales=scales),
         Output("m", partial(new_m, decay=decay), right={"old": 1, "new": 1}, knobs=moments | {"m": M}),
         Output("v", partial(new_v, decay=decay), right={"old": 1, "new": 1}, knobs=moments | {"v": V},
                invariants=((lambda v, case: np.min(v) >= 0, "v is an average of squares, so it is never negative"),)),
@@ -155,7 +156,7 @@ gradient is grad * grad_scale (clipping). The function returns nothing.
     cut=(adamw_step,),
     inputs=inputs,
     calls=lambda case: (Call("adamw_step", ARGUMENTS, changes=("param", "m", "v")),),
-    outputs=outputs("", DECAY, COUPLED),
+    outputs=outputs("", DECAY, COUPLED, {"written": WRITTEN}, NO_LR),
     sizes=({"n": 7}, {"n": 5}, {"n": 11}, {"n": 8}),
     small=({"n": 1}, {"n": 2}),
     dims=lambda case: {"lr": case["lr"]},
@@ -184,7 +185,7 @@ so that the caller sees it; grad is left as it is. The function returns nothing.
 """,
     cut=(adam_step,),
     calls=lambda case: (Call("adam_step", ARGUMENTS, changes=("param", "m", "v")),),
-    outputs=outputs("coupled", UNCOUPLED | {"none": DECAY["none"]}, UNCOUPLED),
+    outputs=outputs("coupled", UNCOUPLED | {"none": DECAY["none"]}, UNCOUPLED, {}, NO_LR | {"0": WRITTEN["no"]}),
     ops=(),
 )
 EXERCISE = replace(EXERCISE, variants={"adam": ADAM})

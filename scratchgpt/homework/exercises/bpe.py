@@ -76,7 +76,7 @@ def learn(corpus, vocab_size):
 
 def inputs(draw, words, letters, merges):
     symbols = ["a", "b", "ab", "ba"]
-    longest, pairs, length = (4, 2 * words, 3 * words) if draw.small else (12, 40, 40)
+    longest, pairs, length = (4, 2 * words, 3 * words) if draw.small else (12, 40, 80)
     spelled = ["".join("abc"[i] for i in draw.integers(0, letters, draw.integers(2, longest))) for _ in range(words)]
     return {
         "corpus": " ".join(word for times, word in enumerate(spelled) for _ in range(1 + times % 3)),
@@ -215,8 +215,8 @@ tuples of strings. No pair crosses from one text to another.
             invariants=((never_up, "the counts of the steps never go up: a new pair is no more frequent"),),
         ),
     ),
-    sizes=({"words": 5, "letters": 2, "merges": 4}, {"words": 8, "letters": 3, "merges": 5},
-           {"words": 6, "letters": 2, "merges": 60}, {"words": 10, "letters": 3, "merges": 60}),
+    sizes=({"words": 8, "letters": 2, "merges": 4}, {"words": 12, "letters": 3, "merges": 5},
+           {"words": 7, "letters": 2, "merges": 60}, {"words": 9, "letters": 3, "merges": 60}),
     small=({"words": 1, "letters": 2, "merges": 1}, {"words": 2, "letters": 3, "merges": 2},
            {"words": 3, "letters": 3, "merges": 2}, {"words": 4, "letters": 2, "merges": 8}),
     readable=readable,

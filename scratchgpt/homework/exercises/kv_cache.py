@@ -156,7 +156,7 @@ runs all three; it must give what the text gives in one piece.
            {"B": 4, "T": 8, "H": 2, "D": 3}),
     small=({"B": 1, "T": 2, "H": 1, "D": 1}, {"B": 1, "T": 3, "H": 1, "D": 1}, {"B": 1, "T": 2, "H": 1, "D": 2},
            {"B": 1, "T": 3, "H": 2, "D": 1}, {"B": 2, "T": 4, "H": 2, "D": 2}),
-    dims=lambda case: dict(zip("BTHD", case["new"].shape)),
+    dims=lambda case: dict(zip("BTHD", case["k"].shape)),
 )  # fmt: skip
 
 
