@@ -5,6 +5,7 @@ one case are distinct primes, so that a wrong axis or a missing transpose cannot
 """
 
 import inspect
+import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -50,8 +51,16 @@ class OpCase:
                 return (*self.fixed["ids"].shape, shapes["wte"][1])
             case "attention":
                 return shapes["q"]
-            case "cross_entropy":
+            case "cross_entropy" | "load_balance":
                 return ()
+            case "gate":
+                return self.fixed["chosen"].shape
+            case "dispatch":
+                return (*self.fixed["order"].shape, shapes["x"][1])
+            case "grouped_linear":
+                return (shapes["x"][0], shapes["weight"][1])
+            case "combine":
+                return (len(self.fixed["place"]), shapes["y"][1])
         return shapes["x"]
 
     def run(self, ops, dout=None):
@@ -141,6 +150,56 @@ def cross_entropy(rng, N, C, V, ignored=0):
     return OpCase("cross_entropy", arrays, {"targets": targets, "token_weights": token_weights})
 
 
+def softmax(rng, rows, C, spread=2.0):
+    return OpCase("softmax", {"x": normal(rng, *rows, C) * spread}, {})
+
+
+def sigmoid(rng, shape, spread=2.0):
+    return OpCase("sigmoid", {"x": normal(rng, *shape) * spread}, {})
+
+
+def scores_and_choice(rng, *shape, k):
+    """Scores of order 1 whose rows sum to 1, shape (..., E), and the k experts with the highest, (..., k)."""
+    scores = rng.random(shape) + 0.1
+    scores /= scores.sum(-1, keepdims=True)
+    return scores, np.argsort(-scores, -1)[..., :k].copy()
+
+
+def gate(rng, N, E, k, normalise=True, scale=1.0):
+    scores, chosen = scores_and_choice(rng, N, E, k=k)
+    return OpCase("gate", {"scores": scores}, {"chosen": chosen, "normalise": normalise, "scale": scale})
+
+
+def load_balance(rng, B, T, E, k, ignored=0):
+    """ignored: how many tokens at the start of each sequence do not count; of the first sequence, twice as many."""
+    probs, chosen = scores_and_choice(rng, B, T, E, k=k)
+    token_weights = rng.random((B, T)) + 0.25
+    token_weights[:, :ignored] = token_weights[0, : 2 * ignored] = 0
+    return OpCase("load_balance", {"probs": probs}, {"chosen": chosen, "token_weights": token_weights})
+
+
+def sorted_by_expert(rng, N, E, k):
+    """A choice of k of E experts for each of N tokens, as dispatch takes it: {"order": (N k,), "place": (N, k)}."""
+    chosen = scores_and_choice(rng, N, E, k=k)[1]
+    order = np.argsort(chosen.ravel(), kind="stable")
+    return {"order": order, "place": np.argsort(order).reshape(N, k)}
+
+
+def dispatch(rng, N, C, E, k):
+    return OpCase("dispatch", {"x": normal(rng, N, C)}, sorted_by_expert(rng, N, E, k))
+
+
+def combine(rng, N, C, E, k):
+    arrays = {"y": normal(rng, N * k, C), "weights": normal(rng, N, k)}
+    return OpCase("combine", arrays, sorted_by_expert(rng, N, E, k))
+
+
+def grouped_linear(rng, sizes, n_in, n_out):
+    """sizes: the rows of each expert."""
+    arrays = {"x": normal(rng, sum(sizes), n_in), "weight": normal(rng, len(sizes), n_out, n_in)}
+    return OpCase("grouped_linear", arrays, {"edges": (0, *itertools.accumulate(sizes))})
+
+
 # Every case by name: what it is about, and how to make it from a random generator.
 CASES = {
     "linear, rows in two axes": lambda rng: linear(rng, (2, 3), 5, 7),
@@ -181,6 +240,28 @@ CASES = {
     "cross_entropy, ignored targets": lambda rng: cross_entropy(rng, 5, 3, 7, ignored=2),
     "cross_entropy, one row": lambda rng: cross_entropy(rng, 1, 2, 3),
     "cross_entropy, all ignored": lambda rng: cross_entropy(rng, 3, 2, 5, ignored=3),
+    "softmax": lambda rng: softmax(rng, (2, 3), 5),
+    "softmax, one row": lambda rng: softmax(rng, (1,), 3),
+    "sigmoid": lambda rng: sigmoid(rng, (2, 3, 5)),
+    "sigmoid, both tails": lambda rng: sigmoid(rng, (31,), spread=20.0),
+    "gate": lambda rng: gate(rng, 5, 7, 3),
+    "gate, scaled": lambda rng: gate(rng, 5, 3, 2, scale=2.5),
+    "gate, not normalised": lambda rng: gate(rng, 3, 5, 1, normalise=False, scale=0.5),
+    "gate, one expert": lambda rng: gate(rng, 3, 5, 1),
+    "gate, all experts": lambda rng: gate(rng, 2, 3, 3),
+    "load_balance": lambda rng: load_balance(rng, 2, 5, 7, 3),
+    "load_balance, one expert": lambda rng: load_balance(rng, 3, 2, 5, 1),
+    "load_balance, tokens that do not count": lambda rng: load_balance(rng, 2, 5, 3, 2, ignored=1),
+    "load_balance, a sequence that does not count": lambda rng: load_balance(rng, 3, 4, 5, 2, ignored=2),
+    "dispatch": lambda rng: dispatch(rng, 5, 3, 7, 2),
+    "dispatch, one expert": lambda rng: dispatch(rng, 7, 2, 3, 1),
+    "dispatch, all experts": lambda rng: dispatch(rng, 5, 2, 3, 3),
+    "grouped_linear": lambda rng: grouped_linear(rng, (3, 1, 4), 5, 7),
+    "grouped_linear, experts without rows": lambda rng: grouped_linear(rng, (0, 2, 0, 3, 0), 5, 7),
+    "grouped_linear, one expert": lambda rng: grouped_linear(rng, (3,), 5, 2),
+    "combine": lambda rng: combine(rng, 5, 3, 7, 2),
+    "combine, one expert": lambda rng: combine(rng, 7, 2, 3, 1),
+    "combine, all experts": lambda rng: combine(rng, 5, 2, 3, 3),
 }
 
 
@@ -248,6 +329,49 @@ def cross_entropy_cases(draw):
     return cross_entropy(draw(generators), N, C, V, ignored=draw(st.integers(0, N - 1)))
 
 
+@st.composite
+def softmax_cases(draw):
+    B, T, C = draw(primes(3))
+    return softmax(draw(generators), draw(st.sampled_from([(B,), (B, T)])), C)
+
+
+@st.composite
+def sigmoid_cases(draw):
+    return sigmoid(draw(generators), draw(primes(2)), draw(st.sampled_from([1.0, 10.0])))
+
+
+@st.composite
+def expert_sizes(draw, n=2):
+    """(n sizes, E, k)."""
+    *sizes, E = draw(primes(n + 1, 11))
+    return (*sizes, E, draw(st.integers(1, min(E, 3))))
+
+
+@st.composite
+def gate_cases(draw):
+    N, E, k = draw(expert_sizes(1))
+    return gate(draw(generators), N, E, k, draw(st.booleans()), draw(st.sampled_from([1.0, 2.5])))
+
+
+@st.composite
+def load_balance_cases(draw):
+    B, T, E, k = draw(expert_sizes())
+    return load_balance(draw(generators), B, T, E, k, ignored=draw(st.integers(0, T)))
+
+
+@st.composite
+def dispatch_cases(draw, make=dispatch):
+    return make(draw(generators), *draw(expert_sizes()))
+
+
+@st.composite
+def grouped_linear_cases(draw):
+    n_in, n_out = draw(primes(2))
+    return grouped_linear(
+        draw(generators), draw(st.lists(st.integers(0, 5), min_size=1, max_size=5).filter(any)), n_in, n_out
+    )
+
+
 OP_CASES = {
     "linear": linear_cases(),
     "embedding": embedding_cases(),
@@ -257,6 +381,13 @@ OP_CASES = {
     "dropout": dropout_cases(),
     "residual_dropout": dropout_cases(residual_dropout),
     "cross_entropy": cross_entropy_cases(),
+    "softmax": softmax_cases(),
+    "sigmoid": sigmoid_cases(),
+    "gate": gate_cases(),
+    "load_balance": load_balance_cases(),
+    "dispatch": dispatch_cases(),
+    "grouped_linear": grouped_linear_cases(),
+    "combine": dispatch_cases(combine),
 }
 
 

@@ -18,15 +18,20 @@ from scratchgpt.backend import array_module
 from scratchgpt.errors import InputError, NonFiniteError
 from scratchgpt.ops import reference
 
-STATE_OPS = ("global_norm", "adamw_step")
+UNPAIRED = ("choose_experts", "global_norm", "adamw_step")  # ops that are not differentiated
 
 
 @cache
 def op_names():
     """Every name a table has, in the order of the reference page."""
     public = inspect.getmembers(reference, inspect.isfunction)
-    names = [name for name, f in public if name.endswith(("_forward", "_backward")) or name in STATE_OPS]
-    return tuple(sorted(names, key=lambda name: getattr(reference, name).__code__.co_firstlineno))
+    names = [name for name, f in public if name.endswith(("_forward", "_backward")) or name in UNPAIRED]
+
+    def place(name):
+        code = getattr(reference, name).__code__
+        return code.co_filename != reference.__file__, code.co_firstlineno
+
+    return tuple(sorted(names, key=place))
 
 
 class OpTable:
@@ -96,7 +101,7 @@ def watched(ops):
 
 
 def outputs_of(op, result):
-    """What an op computed, as a tuple: a forward's out without its cache, a backward's gradients, a state op's value."""
+    """What an op computed, as a tuple: a forward's out without its cache, a backward's gradients, or the value."""
     return result[:1] if op.endswith("_forward") else result if isinstance(result, tuple) else (result,)
 
 
