@@ -18,7 +18,7 @@ from scratchgpt.params import ONES, ZEROS, ParamStore
 
 
 @dataclass(frozen=True)
-class GPTConfig:
+class GPTConfig(blocks.BlockConfig):
     """The shape of a GPT."""
 
     vocab_size: int = 50257

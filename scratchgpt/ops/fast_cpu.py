@@ -53,18 +53,21 @@ def linear_backward(dout, cache):
     return dx.reshape(x.shape), dweight, column_sums(rows) if has_bias else None
 
 
-def embedding_forward(ids, wte, wpe, start=0):
+def embedding_forward(ids, wte, wpe=None, start=0):
     out = wte.take(ids, 0)
-    out += wpe[start : start + ids.shape[1]]
-    return out, (ids, wte.shape, wpe.shape, start)
+    if wpe is not None:
+        out += wpe[start : start + ids.shape[1]]
+    return out, (ids, wte.shape, None if wpe is None else wpe.shape, start)
 
 
 def embedding_backward(dout, cache):
     """Rows of equal ids are summed as a product with the one-hot matrix of the ids that occur: np.add.at takes 30x as
     long."""
     ids, wte_shape, wpe_shape, start = cache
-    dwte, dwpe = np.zeros(wte_shape, dout.dtype), np.zeros(wpe_shape, dout.dtype)
-    dwpe[start : start + ids.shape[1]] = np.add.reduce(dout, 0)
+    dwte, dwpe = np.zeros(wte_shape, dout.dtype), None
+    if wpe_shape is not None:
+        dwpe = np.zeros(wpe_shape, dout.dtype)
+        dwpe[start : start + ids.shape[1]] = np.add.reduce(dout, 0)
     ids, rows = ids.reshape(-1), as_rows(dout)
     for part in row_blocks(len(ids), 1, 1024):
         used, position = np.unique(ids[part], return_inverse=True)
@@ -157,20 +160,20 @@ def gelu_backward(dout, cache):
     return dout * cache[0] if len(cache) == 1 else reference.gelu_backward(dout, cache)
 
 
-def attention_forward(q, k, v, bias=None, mask=None, causal=True):
+def attention_forward(q, k, v, bias=None, mask=None, causal=True, scale=None):
     """Blocks of queries by groups of heads, each against the keys its causal mask shows. The cache keeps the
     exponentials as they are, not yet divided by their sum: backward divides dout instead, which is D wide and not S.
     Beyond KEPT_QUERIES it keeps each query's largest score alone and computes the exponentials again (Dao et al. 2022,
     section 3.1), so that memory grows with T and not with T^2."""
-    if bias is not None:
-        return reference.attention_forward(q, k, v, bias, mask, causal)
-    B, T, H, D = q.shape
-    S = k.shape[1]
-    out = np.empty((B, T, H, D), q.dtype)
+    (B, T, H, D), (S, G) = q.shape, k.shape[1:3]
+    if bias is not None or G != H:
+        return reference.attention_forward(q, k, v, bias, mask, causal, scale)
+    scale = 1 / math.sqrt(D) if scale is None else scale
+    out = np.empty((B, T, H, v.shape[3]), q.dtype)
     may_be_empty = mask is not None or S == 0 or (causal and T > S)
     kept = []
     for block in attention_blocks(B, T, S, H, causal):
-        probs = block_scores(q, k, mask, causal, block)  # (b, h, t, s)
+        probs = block_scores(q, k, mask, causal, scale, block)  # (b, h, t, s)
         largest = np.maximum.reduce(probs, 3, keepdims=True, initial=-math.inf)
         if may_be_empty:
             largest[largest == -math.inf] = 0
@@ -184,25 +187,24 @@ def attention_forward(q, k, v, bias=None, mask=None, causal=True):
         vh, oh = by_head(v, batch, heads), by_head(out, batch, heads)
         np.multiply(probs @ vh[:, :, :end], inverse, out=oh[:, :, rows])
         kept.append((probs if T <= KEPT_QUERIES else None, largest, inverse))
-    return out, (q, k, v, kept, mask, causal)
+    return out, (q, k, v, kept, mask, causal, scale)
 
 
 def attention_backward(dout, cache):
-    if len(cache) == 5:  # the reference made this cache
+    if not isinstance(cache[3], list):  # the reference made this cache
         return reference.attention_backward(dout, cache)
-    q, k, v, kept, mask, causal = cache
-    B, T, H, D = q.shape
+    q, k, v, kept, mask, causal, scale = cache
+    B, T, H, _ = q.shape
     S = k.shape[1]
-    scale = 1 / math.sqrt(D)
     dq, dk, dv = (np.zeros(a.shape, q.dtype) for a in (q, k, v))
     for block, (probs, largest, inverse) in zip(attention_blocks(B, T, S, H, causal), kept):
         if probs is None:
-            probs = block_scores(q, k, mask, causal, block)
+            probs = block_scores(q, k, mask, causal, scale, block)
             probs -= largest
             np.exp(probs, out=probs)
         batch, heads, rows, end = block
         qh, kh, vh, gh, dqh, dkh, dvh = (by_head(a, batch, heads) for a in (q, k, v, dout, dq, dk, dv))
-        g = gh[:, :, rows] * inverse  # (b, h, t, D)
+        g = gh[:, :, rows] * inverse  # (b, h, t, Dv)
         dscores = g @ vh[:, :, :end].swapaxes(2, 3)  # (b, h, t, s): dprobs / total
         projection = np.einsum("bhts,bhts->bht", dscores, probs)[..., None]
         projection *= inverse
@@ -214,11 +216,11 @@ def attention_backward(dout, cache):
     return dq, dk, dv, None
 
 
-def block_scores(q, k, mask, causal, block):
-    """q k^T / sqrt(D) of one of attention_blocks, (b, h, t, s), -inf where a key is hidden."""
+def block_scores(q, k, mask, causal, scale, block):
+    """q k^T scale of one of attention_blocks, (b, h, t, s), -inf where a key is hidden."""
     batch, heads, rows, end = block
     qh, kh = by_head(q, batch, heads), by_head(k, batch, heads)
-    scores = np.matmul(qh[:, :, rows] * (1 / math.sqrt(q.shape[-1])), kh[:, :, :end].swapaxes(2, 3))
+    scores = np.matmul(qh[:, :, rows] * scale, kh[:, :, :end].swapaxes(2, 3))
     if causal and q.shape[1] > 1:
         hide_future(scores, rows, end, k.shape[1] - q.shape[1])
     if mask is not None:
@@ -252,13 +254,15 @@ def hide_future(scores, rows, end, offset):
     scores[..., first:] += future
 
 
-def cross_entropy_forward(x, weight, targets, token_weights):
+def cross_entropy_forward(x, weight, targets, token_weights, bias=None):
     N, V = len(x), len(weight)
     targets = np.where(token_weights == 0, 0, targets)
     keep = np.empty((N, V), x.dtype) if N * V <= KEPT_LOGITS else None
     largest, total, picked = (np.empty(N, x.dtype) for _ in range(3))
     for chunk in reference.row_chunks(N, V):
         logits = np.matmul(x[chunk], weight.T, out=None if keep is None else keep[chunk])
+        if bias is not None:
+            logits += bias
         picked[chunk] = logits[np.arange(len(logits)), targets[chunk]]
         for part in row_blocks(len(logits), V):
             z, rows = logits[part], slice(chunk.start + part.start, chunk.start + part.stop)
@@ -267,21 +271,24 @@ def cross_entropy_forward(x, weight, targets, token_weights):
             np.exp(z, out=z)
             np.add.reduce(z, 1, out=total[rows])
     loss = np.dot(token_weights, np.log(total) + largest - picked)
-    return loss, (x, weight, targets, token_weights, largest, total, keep)
+    return loss, (x, weight, targets, token_weights, bias, largest, total, keep)
 
 
 def cross_entropy_backward(dloss, cache):
     """By columns: a chunk of the vocabulary finishes its own rows of dweight, so no second (V, C) array is needed."""
-    x, weight, targets, token_weights, largest, total, keep = cache
+    x, weight, targets, token_weights, bias, largest, total, keep = cache
     row_weights = token_weights * dloss
     factor = (row_weights / total)[:, None]
     N, V = len(x), len(weight)
     dx, dweight = None, np.empty(weight.shape, x.dtype)
+    dbias = None if bias is None else np.empty(bias.shape, x.dtype)
     for columns in [slice(0, V)] if keep is not None else reference.row_chunks(V, N):
         if keep is not None:
             dlogits = keep * factor  # (N, v): row_weights * softmax
         else:
             dlogits = x @ weight[columns].T
+            if bias is not None:
+                dlogits += bias[columns]
             for part in row_blocks(*dlogits.shape):
                 dlogits[part] -= largest[part, None]
                 np.exp(dlogits[part], out=dlogits[part])
@@ -291,7 +298,9 @@ def cross_entropy_backward(dloss, cache):
         np.matmul(dlogits.T, x, out=dweight[columns])
         product = dlogits @ weight[columns]
         dx = product if dx is None else np.add(dx, product, out=dx)
-    return dx, dweight
+        if bias is not None:
+            dbias[columns] = column_sums(dlogits)
+    return (dx, dweight) if bias is None else (dx, dweight, dbias)
 
 
 def global_norm(grad):

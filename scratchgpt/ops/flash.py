@@ -15,27 +15,35 @@ from scratchgpt.ops.reference import sum_to
 TILE = 64  # queries and keys to a tile
 
 
-def attention_forward(q, k, v, bias=None, mask=None, causal=True):
-    out, logsumexp = flash_forward(q, k, v, mask, causal, TILE, bias)
-    return out, (q, k, v, out.copy(), logsumexp, mask, causal, TILE, bias)
+def attention_forward(q, k, v, bias=None, mask=None, causal=True, scale=None):
+    """Heads that share keys and values get a copy each: arrays of q's size, which are held anyway."""
+    H, G = q.shape[2], k.shape[2]
+    if G != H:
+        k, v = (a.repeat(H // G, 2) for a in (k, v))
+    out, logsumexp = flash_forward(q, k, v, mask, causal, TILE, bias, scale)
+    return out, (G, (q, k, v, out.copy(), logsumexp, mask, causal, TILE, bias, scale))
 
 
 def attention_backward(dout, cache):
-    return flash_backward(dout, *cache)
+    G, cache = cache
+    dq, dk, dv, dbias = flash_backward(dout, *cache)
+    if dq.shape[2] != G:
+        dk, dv = (a.reshape(*a.shape[:2], G, -1, a.shape[3]).sum(3) for a in (dk, dv))
+    return dq, dk, dv, dbias
 
 
-def flash_forward(q, k, v, mask, causal, tile, bias=None):
+def flash_forward(q, k, v, mask, causal, tile, bias=None, scale=None):
     """softmax(q k^T / sqrt(D)) v per head, a tile of keys at a time (Milakov & Gimelshein 2018, algorithm 3; Dao 2023,
     algorithm 1).
 
     q (B, T, H, D), k and v (B, S, H, D), mask (B, S) bool, True where a key may be seen, or None. causal: query t is
     the (S - T + t)-th of the S positions and sees keys up to itself. tile: how many queries and keys to a tile; the
-    last tile may be smaller. bias: as in the reference.
+    last tile may be smaller. bias and scale: as in the reference.
     Returns out (B, T, H, D) and logsumexp (B, H, T), the logarithm of the sum of exp(score) over the keys that a query
     sees. A query that sees nothing has zeros in both.
     """
     xp = array_module(q)
-    (B, T, H, D), S = q.shape, k.shape[1]
+    (B, T, H, _), (S, _, D) = q.shape, v.shape[1:]
     out, logsumexp = xp.empty((B, T, H, D), q.dtype), xp.empty((B, H, T), q.dtype)
     lowest = float(xp.finfo(q.dtype).min) / 2  # below every score, but finite: -inf - -inf would be NaN
     for t in range(0, T, tile):
@@ -44,7 +52,7 @@ def flash_forward(q, k, v, mask, causal, tile, bias=None):
         total = xp.zeros((B, H, size, 1), q.dtype)  # sum of exp(score - largest)
         summed = xp.zeros((B, H, size, D), q.dtype)  # sum of exp(score - largest) v
         for s in range(0, keys_seen(t, tile, T, S, causal), tile):
-            scores = tile_scores(q, k, mask, causal, t, s, tile, bias)  # (B, H, t, s)
+            scores = tile_scores(q, k, mask, causal, t, s, tile, bias, scale)  # (B, H, t, s)
             before, largest = largest, xp.maximum(largest, scores.real.max(-1, keepdims=True))
             probs = xp.exp(scores - largest)  # to be divided by their total at the end
             shrink = xp.exp(before - largest)  # what was summed under a smaller maximum is too large by this factor
@@ -57,13 +65,14 @@ def flash_forward(q, k, v, mask, causal, tile, bias=None):
     return out, logsumexp
 
 
-def flash_backward(dout, q, k, v, out, logsumexp, mask, causal, tile, bias=None):
+def flash_backward(dout, q, k, v, out, logsumexp, mask, causal, tile, bias=None, scale=None):
     """Returns dq (B, T, H, D), dk and dv (B, S, H, D), dbias (bias's shape) or None (Dao 2023, algorithm 2).
 
     out and logsumexp are forward's, the rest its arguments.
     """
     xp = array_module(q)
-    T, S, scale = q.shape[1], k.shape[1], 1 / math.sqrt(q.shape[-1])
+    T, S = q.shape[1], k.shape[1]
+    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
     qh, kh, vh, dh = (a.transpose(0, 2, 1, 3) for a in (q, k, v, dout))  # (B, H, T, D) or (B, H, S, D)
     dq, dk, dv = (xp.zeros(a.shape, q.dtype) for a in (qh, kh, vh))
     dbias = None if bias is None else xp.zeros(bias.shape, q.dtype)
@@ -73,7 +82,7 @@ def flash_backward(dout, q, k, v, out, logsumexp, mask, causal, tile, bias=None)
         rows = slice(t, t + tile)
         for s in range(0, keys_seen(t, tile, T, S, causal), tile):
             keys = slice(s, s + tile)
-            scores = tile_scores(q, k, mask, causal, t, s, tile, bias)  # (B, H, t, s)
+            scores = tile_scores(q, k, mask, causal, t, s, tile, bias, scale)  # (B, H, t, s)
             probs = xp.exp(scores - logsumexp[:, :, rows, None])
             dprobs = dh[:, :, rows] @ vh[:, :, keys].swapaxes(-1, -2)
             dscores = probs * (dprobs - delta[:, :, rows])
@@ -87,13 +96,14 @@ def flash_backward(dout, q, k, v, out, logsumexp, mask, causal, tile, bias=None)
     return dq, dk, dv, dbias
 
 
-def tile_scores(q, k, mask, causal, t, s, tile, bias=None):
+def tile_scores(q, k, mask, causal, t, s, tile, bias=None, scale=None):
     """q k^T / sqrt(D) for the tile of queries that begins at t and the tile of keys that begins at s, -inf where a key
     is hidden: (B, H, tile, tile), less at the ends of T and S. The arguments are flash_forward's."""
     xp = array_module(q)
     T, S = q.shape[1], k.shape[1]
     qh, kh = q[:, t : t + tile].transpose(0, 2, 1, 3), k[:, s : s + tile].transpose(0, 2, 1, 3)
-    scores = qh @ kh.swapaxes(-1, -2) * (1 / math.sqrt(q.shape[-1]))  # (B, H, t, s)
+    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    scores = qh @ kh.swapaxes(-1, -2) * scale  # (B, H, t, s)
     if bias is not None:
         scores = scores + bias_tile(bias, t, s, tile)
     if causal:
