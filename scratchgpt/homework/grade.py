@@ -118,7 +118,7 @@ def refusals(student, exercise):
             for inputs in exercise.cases()
             for call in exercise.calls(inputs)
             if call.function == name
-        } or {len(wanted)}  # called by a given function only
+        } or {len(wanted) - len(function.__defaults__ or ())}  # called by a given function, which knows no options
         if name not in student.signatures:
             found.append(Explanation((("missing", f"the function {name} is not in the file"),)))
             continue
@@ -242,7 +242,8 @@ class Grader:
         return None
 
     def conduct(self):
-        """The last row: inputs left alone, nothing returned that is a view of one, the same answer every time."""
+        """The last row: inputs left alone, nothing returned that is a view of one, the same answer every time, no more
+        memory than the exercise allows."""
         row = Row("conduct", "inputs kept", passed=True)
         touched = [pair for answer in self.answers for pair in answer["overwritten"]]
         graded = {output.name for output in self.exercise.outputs}  # a cache may hold an input itself
@@ -266,8 +267,18 @@ class Grader:
                     "the same inputs give another answer the second time: something is kept between calls, or random",
                 )
             )
+        row.explanations += self.too_large()
         row.passed = not row.explanations
         return row
+
+    def too_large(self):
+        """What to say of functions that hold more memory at a time than the exercise allows."""
+        if not self.exercise.memory:
+            return []
+        sizes, most, what = self.exercise.memory
+        held = self.run([self.exercise.case(sizes, self.seed)], weigh=True)[0]["held"]
+        names = [function.__name__ for function in self.exercise.cut if held.get(function.__name__, 0) > most]
+        return [part("held", f"{name} holds {held[name] // 1000} kB at a time: {what}") for name in names[:1]]
 
     def line_that_writes(self):
         problem = self.run(self.cases[:1], read_only=True)[0]["problem"]

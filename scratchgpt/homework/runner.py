@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import traceback
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
@@ -176,9 +177,12 @@ def run_cases(functions, path, cases):
         yield answer
 
 
-def run_case(functions, path, seconds, calls, inputs, look_for=None, read_only=False):
-    """{"results", "overwritten", "views", "problem", "found"} of one case; a problem ends it, the rest stays."""
-    answer = {"results": {}, "overwritten": [], "views": [], "problem": None, "found": None}
+def run_case(functions, path, seconds, calls, inputs, look_for=None, read_only=False, weigh=False):
+    """{"results", "overwritten", "views", "problem", "found", "held"} of one case; a problem ends it, the rest stays.
+
+    held: with weigh, {function: the most bytes that it had allocated at a time}.
+    """
+    answer = {"results": {}, "overwritten": [], "views": [], "problem": None, "found": None, "held": {}}
     known, kept = {"ops": SimpleNamespace(**functions)}, {}
     watcher = Watcher(path, FOUND[look_for]) if look_for else None
     changing = {name for call in calls for name in call["changes"]}
@@ -197,11 +201,15 @@ def run_case(functions, path, seconds, calls, inputs, look_for=None, read_only=F
         try:
             if watcher:
                 sys.settrace(watcher)
+            if weigh:
+                tracemalloc.start()
             try:
                 returned = function(*arguments)
             finally:
                 sys.settrace(None)
                 timer(0)
+                answer["held"][call["function"]] = tracemalloc.get_traced_memory()[1]  # 0 where nothing is traced
+                tracemalloc.stop()
         except BaseException as error:  # whatever a student's code can raise, SystemExit and OutOfTime included
             answer["problem"] = describe(error, path, call["function"])
             break

@@ -88,6 +88,7 @@ class Exercise:
     grading; small: the sizes of the examples shown, smallest first. calls(inputs) -> the calls to make. dims(inputs)
     -> {letter: size}, the names that factors are given in. readable(inputs): whether an example is worth showing.
     ops: which of the functions take the place of ops in a training run (empty: none).
+    memory: (sizes, bytes, what holds more): how much a function of cut may allocate at a time on a case of these sizes.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Exercise:
     given: tuple[Callable, ...] = ()
     readable: Callable[[dict], bool] = lambda inputs: True
     ops: tuple[str, ...] = ()
+    memory: tuple[dict, int, str] | None = None
     variants: dict[str, "Exercise"] = field(default_factory=dict)
 
     def case(self, sizes, seed, small=False):

@@ -70,10 +70,10 @@ SCALES = {
 
 def inputs(draw, B, T, S, H, D, causal=True, padding=None, shift=0.0):
     """padding: None, "tail" (the ends of all sequences are hidden) or "empty" (of the first, everything).
-    shift: makes all scores of a query large together, which leaves the softmax as it is."""
+    shift: makes all scores of a query large together (negative: small), which leaves the softmax as it is."""
     q, k, v = draw.normal(B, T, H, D), draw.normal(B, S, H, D), draw.normal(B, S, H, D)
     if shift:
-        q[..., 0], k[..., 0] = q[..., 0] + shift, shift
+        q[..., 0], k[..., 0] = q[..., 0] + shift, abs(shift)
     lengths = draw.integers(1, S, B)
     lengths[-1] = S - 1
     if padding == "empty":
