@@ -25,7 +25,7 @@ WORTH_READING = (  # what a reader can step into
     "ops/reference.py", "blocks.py", "models/", "tokenizers/algorithm1.py", "optim.py", "sampling.py",
 )  # fmt: skip
 PLUMBING = {  # functions of these files that say nothing about the subject
-    "read_batch", "host_array", "check_length", "check_settings", "row_chunks", "visible_keys", "cuts", "norm",
+    "read_batch", "host_array", "check_length", "check_settings", "row_chunks", "cuts",
     "norm_spec", "linear_spec", "activation_bytes", "count_targets",
 }  # fmt: skip
 MOST_STEPS = 5000  # of one run
@@ -334,8 +334,10 @@ def is_transparent(code):
 
 
 def is_yield(frame):
+    """Whether a frame that leaves without raising yields: the last instruction of a generator was no return."""
     code = frame.f_code
-    return bool(code.co_flags & inspect.CO_GENERATOR) and dis.opname[code.co_code[frame.f_lasti]] == "YIELD_VALUE"
+    generator = bool(code.co_flags & inspect.CO_GENERATOR)
+    return generator and not dis.opname[code.co_code[frame.f_lasti]].startswith("RETURN")
 
 
 if __name__ == "__main__":
