@@ -101,17 +101,20 @@ class Library:
             return self.sources[path]
         if name.startswith(("<", "__")) or not code.co_flags & inspect.CO_OPTIMIZED:
             return None  # comprehensions, lambdas, modules being imported; special methods; the bodies of classes
-        if path not in self.sources:
-            if not path.startswith(str(PACKAGE)):
-                return None
-            inner = Path(path).relative_to(PACKAGE).as_posix()
-            if not inner.startswith(WORTH_READING) or name in PLUMBING or is_property(code, inner):
-                return None
-            self.sources[path] = Source(f"scratchgpt/{inner}", Path(path).read_text(encoding="utf-8"), {})
-        elif path != self.path and (name in PLUMBING or is_property(code, Path(path).relative_to(PACKAGE).as_posix())):
+        if path != self.path and not is_worth_reading(code):
             return None
+        if path not in self.sources:
+            inner = Path(path).relative_to(PACKAGE.parent).as_posix()
+            self.sources[path] = Source(inner, Path(path).read_text(encoding="utf-8"), {})
         source = self.sources[path]
         return None if source.at(code.co_firstlineno).mark else source
+
+
+def is_worth_reading(code):
+    """Whether a function is one of the library's that a reader steps into."""
+    path = Path(code.co_filename)
+    inner = path.relative_to(PACKAGE).as_posix() if path.is_relative_to(PACKAGE) else ""
+    return inner.startswith(WORTH_READING) and code.co_name not in PLUMBING and not is_property(code, inner)
 
 
 def is_property(code, inner):
