@@ -4,6 +4,7 @@ WRONG[op] = functions with the arguments of the op's backward, on the reference'
 WRONG_ADAMW = functions with the arguments of adamw_step.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -444,10 +445,259 @@ def cross_entropy_last_chunk_of_dweight_wins(dout, cache):
     return dx, dweight
 
 
-def functions(*prefixes):
-    """The functions of this page whose names start so, in order; the builders among them take no `dout, cache`."""
-    own = [f for name, f in globals().items() if name.startswith(prefixes) and callable(f)]
+# softmax: cache (probs,)
+
+
+def softmax_jacobian_is_diagonal(dout, cache):
+    return cache[0] * (1 - cache[0]) * dout
+
+
+def softmax_sum_missing(dout, cache):
+    return cache[0] * dout
+
+
+def softmax_sum_over_the_rows(dout, cache):
+    return cache[0] * (dout - (dout * cache[0]).sum(0))
+
+
+def softmax_outer_probs_missing(dout, cache):
+    return dout - (dout * cache[0]).sum(-1, keepdims=True)
+
+
+def softmax_inner_probs_missing(dout, cache):
+    return cache[0] * (dout - dout.sum(-1, keepdims=True))
+
+
+def softmax_mean_for_the_sum(dout, cache):
+    return cache[0] * (dout - (dout * cache[0]).mean(-1, keepdims=True))
+
+
+# sigmoid: cache (slope,)
+
+
+def sigmoid_is_the_identity(dout, cache):
+    return dout.copy()
+
+
+def sigmoid_dout_forgotten(dout, cache):
+    return cache[0].copy()
+
+
+def sigmoid_slope_of_tanh(dout, cache):
+    return dout * 4 * cache[0]
+
+
+def sigmoid_slope_squared(dout, cache):
+    return dout * cache[0] ** 2
+
+
+def sigmoid_sign_flipped(dout, cache):
+    return -dout * cache[0]
+
+
+def sigmoid_slope_without_one_minus(dout, cache):
+    return dout * (0.5 + np.sqrt(0.25 - cache[0]))
+
+
+# gate: cache (picked, total, scale, chosen, shape)
+
+
+def gate_scattered(dpicked, cache):
+    dscores = np.zeros(cache[4])
+    np.put_along_axis(dscores, cache[3], dpicked, 1)
+    return dscores
+
+
+def gate_total_taken_as_a_constant(dout, cache):
+    _, total, scale, _, _ = cache
+    return gate_scattered(scale * dout / (1 if total is None else total), cache)
+
+
+def gate_scale_missing(dout, cache):
+    picked, total, _, chosen, shape = cache
+    return reference.gate_backward(dout, (picked, total, 1.0, chosen, shape))
+
+
+def gate_normalised_on_the_way_back_alone(dout, cache):
+    picked, _, scale, chosen, shape = cache
+    return reference.gate_backward(dout, (picked, picked.sum(-1, keepdims=True), scale, chosen, shape))
+
+
+def gate_divided_by_the_total_once(dout, cache):
+    total = 1 if cache[1] is None else cache[1]
+    return reference.gate_backward(dout, cache) * total
+
+
+def gate_gradient_for_experts_not_chosen(dout, cache):
+    picked, _, scale, _, shape = cache
+    return np.repeat((scale * dout * picked).sum(-1, keepdims=True) / shape[1], shape[1], 1)
+
+
+def gate_gradient_at_the_wrong_expert(dout, cache):
+    return np.roll(reference.gate_backward(dout, cache), 1, -1)
+
+
+def gate_choices_sorted_by_number(dout, cache):
+    picked, total, scale, chosen, shape = cache
+    return reference.gate_backward(dout, (picked, total, scale, np.sort(chosen, -1), shape))
+
+
+def gate_first_choice_alone(dout, cache):
+    return gate_scattered(np.where(np.arange(dout.shape[1]) == 0, dout, 0), cache)
+
+
+# load_balance: cache (f, token_weights)
+
+
+def load_balance_token_weights_missing(dout, cache):
+    f, token_weights = cache
+    return reference.load_balance_backward(dout, (f, np.ones_like(token_weights)))
+
+
+def load_balance_token_weights_normalised(dout, cache):
+    f, token_weights = cache
+    total = token_weights.sum(1, keepdims=True)
+    return reference.load_balance_backward(dout, (f, token_weights / np.where(total == 0, 1, total)))
+
+
+def load_balance_number_of_experts_missing(dout, cache):
+    return reference.load_balance_backward(dout / cache[0].shape[1], cache)
+
+
+def load_balance_choices_of_the_whole_batch(dout, cache):
+    f, token_weights = cache
+    return reference.load_balance_backward(dout, (np.broadcast_to(f.mean(0), f.shape), token_weights))
+
+
+def load_balance_share_for_the_number_of_choices(dout, cache):
+    f, token_weights = cache
+    total = f.sum(1, keepdims=True)
+    return reference.load_balance_backward(dout, (f / np.where(total == 0, 1, total), token_weights))
+
+
+def load_balance_dloss_forgotten(dout, cache):
+    return reference.load_balance_backward(1.0, cache)
+
+
+def load_balance_all_experts_alike(dout, cache):
+    f, token_weights = cache
+    return reference.load_balance_backward(dout, (np.broadcast_to(f.mean(1, keepdims=True), f.shape), token_weights))
+
+
+# dispatch: cache (place,)
+
+
+def dispatch_first_copy_alone(dout, cache):
+    return dout[cache[0][:, 0]]
+
+
+def dispatch_mean_of_the_copies(dout, cache):
+    return dout[cache[0]].mean(1)
+
+
+def dispatch_rows_left_in_the_experts_order(dout, cache):
+    return dout.reshape(*cache[0].shape, -1).sum(1)
+
+
+def dispatch_order_for_place(dout, cache):
+    (place,) = cache
+    return dout[np.argsort(place.ravel()).reshape(place.shape)].sum(1)
+
+
+def dispatch_copies_of_other_tokens(dout, cache):
+    return np.roll(dout[cache[0]].sum(1), 1, 0)
+
+
+def dispatch_last_copy_wins(dout, cache):
+    return dout[cache[0].max(1)]
+
+
+# grouped_linear: cache (x, weight, edges)
+
+
+def grouped_linear_with_dweight(dweight, dout, cache):
+    return reference.grouped_linear_backward(dout, cache)[0], dweight
+
+
+def grouped_linear_dweight_of_all_rows(dout, cache):
+    x, weight, _ = cache
+    return grouped_linear_with_dweight(np.broadcast_to(dout.T @ x, weight.shape).copy(), dout, cache)
+
+
+def grouped_linear_dweight_is_a_mean(dout, cache):
+    rows = np.maximum(np.diff(cache[2]), 1)[:, None, None]
+    return grouped_linear_with_dweight(reference.grouped_linear_backward(dout, cache)[1] / rows, dout, cache)
+
+
+def grouped_linear_dweight_of_the_next_expert(dout, cache):
+    return grouped_linear_with_dweight(np.roll(reference.grouped_linear_backward(dout, cache)[1], 1, 0), dout, cache)
+
+
+def grouped_linear_dweight_without_each_last_row(dout, cache):
+    x, weight, edges = cache
+    dweight = np.zeros_like(weight)
+    for e, (start, stop) in enumerate(itertools.pairwise(edges)):
+        dweight[e] = dout[start : stop - 1].T @ x[start : stop - 1]
+    return grouped_linear_with_dweight(dweight, dout, cache)
+
+
+def grouped_linear_dx_through_the_first_expert(dout, cache):
+    return dout @ cache[1][0], reference.grouped_linear_backward(dout, cache)[1]
+
+
+def grouped_linear_dx_through_the_mean_expert(dout, cache):
+    return dout @ cache[1].mean(0), reference.grouped_linear_backward(dout, cache)[1]
+
+
+# combine: cache (y, weights, order, place)
+
+
+def combine_weights_missing_in_dy(dout, cache):
+    _, _, order, place = cache
+    return dout[order // place.shape[1]], reference.combine_backward(dout, cache)[1]
+
+
+def combine_weights_left_in_the_tokens_order(dout, cache):
+    _, weights, order, place = cache
+    return dout[order // place.shape[1]] * weights.reshape(-1, 1), reference.combine_backward(dout, cache)[1]
+
+
+def combine_dout_left_in_the_tokens_order(dout, cache):
+    _, weights, order, place = cache
+    dy = np.repeat(dout, place.shape[1], 0) * weights.ravel()[order][:, None]
+    return dy, reference.combine_backward(dout, cache)[1]
+
+
+def combine_dweights_from_rows_in_the_experts_order(dout, cache):
+    y, weights, _, _ = cache
+    dweights = (y.reshape(*weights.shape, -1) * dout[:, None, :]).sum(-1)
+    return reference.combine_backward(dout, cache)[0], dweights
+
+
+def combine_dweights_forgotten(dout, cache):
+    dy, dweights = reference.combine_backward(dout, cache)
+    return dy, 0 * dweights
+
+
+def combine_dweights_times_the_weights(dout, cache):
+    dy, dweights = reference.combine_backward(dout, cache)
+    return dy, dweights * cache[1]
+
+
+def combine_dy_is_a_mean(dout, cache):
+    dy, dweights = reference.combine_backward(dout, cache)
+    return dy / (cache[1].shape[1] + 1), dweights
+
+
+def functions():
+    """The wrong backwards of this page, in order; the builders among them take no `dout, cache`."""
+    own = [f for f in globals().values() if callable(f) and hasattr(f, "__code__")]
     return [f for f in own if f.__code__.co_varnames[: f.__code__.co_argcount] == ("dout", "cache")]
+
+
+def op_of(function):
+    """The op that a function's name starts with: the longest one, as the name of one op may begin another's."""
+    return max((op for op in OPS if function.__name__.startswith(op.replace(" ", "_") + "_")), key=len, default=None)
 
 
 PARTS = (layer_norm_terms, attention_dscores)  # pieces of right answers
@@ -461,8 +711,15 @@ OPS = (
     "dropout",
     "residual_dropout",
     "cross_entropy",
+    "softmax",
+    "sigmoid",
+    "gate",
+    "load_balance",
+    "dispatch",
+    "grouped_linear",
+    "combine",
 )
-WRONG = {op: [f for f in functions(f"{op.replace(' ', '_')}_") if f not in PARTS] for op in OPS}
+WRONG = {op: [f for f in functions() if op_of(f) == op and f not in PARTS] for op in OPS}
 
 
 # adamw_step
