@@ -58,6 +58,34 @@ def torch_cross_entropy(x, weight, targets, token_weights):
     return (nll * token_weights).sum()
 
 
+def torch_gate(scores, chosen, normalise, scale):
+    picked = scores.gather(1, chosen)
+    return scale * (picked / picked.sum(-1, keepdim=True) if normalise else picked)
+
+
+def torch_load_balance(probs, chosen, token_weights):
+    """Each sequence's loss as transformers' load_balancing_loss_func states it, with its attention mask for weights."""
+    loss = 0.0
+    for p, hits, w in zip(probs, F.one_hot(chosen, probs.shape[2]).sum(2).to(probs.dtype), token_weights):
+        if w.sum() > 0:
+            f, P = ((w[:, None] * each).sum(0) / w.sum() for each in (hits, p))
+            loss = loss + w.sum() * probs.shape[2] * (f * P).sum()
+    return loss
+
+
+def torch_dispatch(x, order, place):
+    return x.repeat_interleave(place.shape[1], 0)[order]
+
+
+def torch_grouped_linear(x, weight, edges):
+    return torch.cat([F.linear(x[a:b], w) for w, a, b in zip(weight, edges, edges[1:])])
+
+
+def torch_combine(y, weights, order, place):
+    tokens = order // place.shape[1]
+    return torch.zeros(len(place), y.shape[1]).to(y).index_add(0, tokens, y * weights.ravel()[order, None])
+
+
 PEERS = {
     "linear": torch_linear,
     "embedding": torch_embedding,
@@ -65,6 +93,13 @@ PEERS = {
     "gelu": torch_gelu,
     "attention": torch_attention,
     "cross_entropy": torch_cross_entropy,
+    "softmax": lambda x: F.softmax(x, -1),
+    "sigmoid": torch.sigmoid,
+    "gate": torch_gate,
+    "load_balance": torch_load_balance,
+    "dispatch": torch_dispatch,
+    "grouped_linear": torch_grouped_linear,
+    "combine": torch_combine,
 }
 
 
