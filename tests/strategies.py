@@ -50,7 +50,15 @@ class OpCase:
             case "embedding":
                 return (*self.fixed["ids"].shape, shapes["wte"][1])
             case "attention":
-                return shapes["q"]
+                return (*shapes["q"][:3], shapes["v"][3])
+            case "glu":
+                return shapes["gate"]
+            case "position_bias":
+                return (1, shapes["table"][1], self.fixed["T"], self.fixed["S"])
+            case "dot":
+                return shapes["y"][:2]
+            case "softmax_cross_entropy" | "binary_cross_entropy" | "squared_error":
+                return ()
             case "cross_entropy" | "load_balance":
                 return ()
             case "gate":
@@ -78,7 +86,10 @@ class OpCase:
         names = names[: 1 + max(map(names.index, self.arrays))]  # up to the last array; the rest go by name
         values = self.arrays | self.fixed
         args = [values.pop(name) for name in names]
-        return gradient(function, self.backward(ops), *args, seed=seed, dout=dout, may_be_zero=True, **values)
+        fixed = [name for name in names if name in self.fixed]
+        return gradient(
+            function, self.backward(ops), *args, seed=seed, dout=dout, may_be_zero=True, constant=fixed, **values
+        )
 
     def map(self, change):
         """The case with change(array) for every array, fixed ones too."""
@@ -105,19 +116,50 @@ def embedding(rng, B, T, V, P, C, start=0):
     return OpCase("embedding", {"wte": normal(rng, V, C), "wpe": normal(rng, P, C)}, {"ids": ids, "start": start})
 
 
+def lookup(rng, shape, V, C):
+    """An embedding without positions."""
+    ids = rng.integers(0, V, shape)
+    ids.flat[0] = ids.flat[-1] = V - 1
+    return OpCase("embedding", {"wte": normal(rng, V, C)}, {"ids": ids})
+
+
 def layer_norm(rng, rows, C, eps=1e-5):
     arrays = {"x": normal(rng, *rows, C), "weight": normal(rng, C), "bias": normal(rng, C)}
     return OpCase("layer_norm", arrays, {"eps": eps})
+
+
+def rms_norm(rng, rows, C, eps=1e-6):
+    return OpCase("rms_norm", {"x": normal(rng, *rows, C), "weight": normal(rng, C)}, {"eps": eps})
+
+
+def element_wise(op, rng, shape, spread=2.0):
+    """relu, tanh, silu."""
+    return OpCase(op, {"x": normal(rng, *shape) * spread}, {})
+
+
+def glu(rng, shape, activation):
+    return OpCase("glu", {"gate": normal(rng, *shape) * 2, "up": normal(rng, *shape)}, {"activation": activation})
+
+
+def rotary(rng, B, T, H, D, start=0, base=100.0, width=None, interleaved=False):
+    fixed = {"start": start, "base": base, "width": width, "interleaved": interleaved}
+    return OpCase("rotary", {"x": normal(rng, B, T, H, D)}, fixed)
+
+
+def position_bias(rng, buckets, H, T, S, start=0, bidirectional=True, max_distance=16):
+    fixed = {"T": T, "S": S, "start": start, "bidirectional": bidirectional, "max_distance": max_distance}
+    return OpCase("position_bias", {"table": normal(rng, buckets, H)}, fixed)
 
 
 def gelu(rng, shape, approximate, spread=2.0):
     return OpCase("gelu", {"x": normal(rng, *shape) * spread}, {"approximate": approximate})
 
 
-def attention(rng, B, T, S, H, D, causal=True, mask=None, bias=None):
+def attention(rng, B, T, S, H, D, causal=True, mask=None, bias=None, G=None, Dv=None, scale=None):
     """mask: None, "random" (key 0 stays visible), "row" (sequence 0 sees nothing) or "tail" (padding on the right);
-    bias: None or its shape."""
-    arrays = {"q": normal(rng, B, T, H, D), "k": normal(rng, B, S, H, D), "v": normal(rng, B, S, H, D)}
+    bias: None or its shape; G: heads of keys and values, H unless given; Dv: their width, D unless given."""
+    G, Dv = G or H, Dv or D
+    arrays = {"q": normal(rng, B, T, H, D), "k": normal(rng, B, S, G, D), "v": normal(rng, B, S, G, Dv)}
     if bias is not None:
         arrays["bias"] = normal(rng, *bias)
     keys = None
@@ -128,7 +170,7 @@ def attention(rng, B, T, S, H, D, causal=True, mask=None, bias=None):
             keys[0] = False
         if mask == "tail":
             keys = np.arange(S) < rng.integers(1, S + 1, (B, 1))
-    return OpCase("attention", arrays, {"mask": keys, "causal": causal})
+    return OpCase("attention", arrays, {"mask": keys, "causal": causal, "scale": scale})
 
 
 def dropout(rng, shape, p, key=2**63 + 12345, start=0):
@@ -140,14 +182,47 @@ def residual_dropout(rng, shape, p, key=7, start=2**33):
     return OpCase("residual_dropout", arrays, {"p": p, "key": key, "start": start})
 
 
-def cross_entropy(rng, N, C, V, ignored=0):
+def cross_entropy(rng, N, C, V, ignored=0, bias=False):
+    arrays = {"x": normal(rng, N, C), "weight": normal(rng, V, C)} | ({"bias": normal(rng, V)} if bias else {})
+    targets, token_weights = targets_and_weights(rng, N, V, ignored)
+    return OpCase("cross_entropy", arrays, {"targets": targets, "token_weights": token_weights})
+
+
+def targets_and_weights(rng, N, V, ignored):
     """The first `ignored` rows have target -100 and weight 0; the others have different weights."""
     targets = rng.integers(0, V, N)
     targets[-1] = V - 1
-    token_weights = rng.random(N) + 0.25
-    targets[:ignored], token_weights[:ignored] = -100, 0
-    arrays = {"x": normal(rng, N, C), "weight": normal(rng, V, C)}
-    return OpCase("cross_entropy", arrays, {"targets": targets, "token_weights": token_weights})
+    weights = rng.random(N) + 0.25
+    targets[:ignored], weights[:ignored] = -100, 0
+    return targets, weights
+
+
+def softmax_cross_entropy(rng, N, K, ignored=0, masked=False):
+    """masked: about half of the classes of each row are hidden, never its target; of the ignored rows, all are."""
+    targets, row_weights = targets_and_weights(rng, N, K, ignored)
+    mask = None
+    if masked:
+        mask = (rng.random((N, K)) < 0.5) | (np.arange(K) == targets[:, None])
+        mask[:ignored] = False
+    fixed = {"targets": targets, "row_weights": row_weights, "mask": mask}
+    return OpCase("softmax_cross_entropy", {"logits": normal(rng, N, K) * 2}, fixed)
+
+
+def binary_cross_entropy(rng, N, K, ignored=0):
+    """Targets of 0 and 1, and one between."""
+    targets, row_weights = rng.integers(0, 2, (N, K)).astype(float), targets_and_weights(rng, N, 2, ignored)[1]
+    targets[-1, 0] = 0.3
+    fixed = {"targets": targets, "row_weights": row_weights}
+    return OpCase("binary_cross_entropy", {"logits": normal(rng, N, K) * 3}, fixed)
+
+
+def squared_error(rng, N, K, ignored=0):
+    fixed = {"targets": normal(rng, N, K), "row_weights": targets_and_weights(rng, N, 2, ignored)[1]}
+    return OpCase("squared_error", {"x": normal(rng, N, K)}, fixed)
+
+
+def dot(rng, N, K, C):
+    return OpCase("dot", {"x": normal(rng, N, C), "y": normal(rng, N, K, C)}, {})
 
 
 def softmax(rng, rows, C, spread=2.0):
@@ -209,13 +284,35 @@ CASES = {
     "embedding, repeated ids": lambda rng: embedding(rng, 2, 5, 3, 11, 7),
     "embedding, later positions": lambda rng: embedding(rng, 2, 3, 7, 11, 5, start=4),
     "embedding, one token": lambda rng: embedding(rng, 1, 1, 3, 5, 2),
+    "embedding without positions": lambda rng: lookup(rng, (2, 5), 3, 7),
+    "embedding without positions, ids in one axis": lambda rng: lookup(rng, (5,), 7, 3),
     "layer_norm": lambda rng: layer_norm(rng, (2, 3), 5),
     "layer_norm, one row": lambda rng: layer_norm(rng, (1,), 7),
     "layer_norm, eps that shows": lambda rng: layer_norm(rng, (3,), 5, eps=0.3),
+    "rms_norm": lambda rng: rms_norm(rng, (2, 3), 5),
+    "rms_norm, one row": lambda rng: rms_norm(rng, (1,), 7),
+    "rms_norm, eps that shows": lambda rng: rms_norm(rng, (3,), 5, eps=0.3),
     "gelu tanh": lambda rng: gelu(rng, (2, 3, 5), "tanh"),
     "gelu tanh, one element": lambda rng: gelu(rng, (1,), "tanh"),
     "gelu exact": lambda rng: gelu(rng, (2, 3, 5), "none"),
     "gelu exact, both formulas": lambda rng: gelu(rng, (31,), "none", spread=4.0),
+    "relu": lambda rng: element_wise("relu", rng, (2, 3, 5)),
+    "tanh": lambda rng: element_wise("tanh", rng, (2, 3, 5)),
+    "silu": lambda rng: element_wise("silu", rng, (2, 3, 5)),
+    "silu, both tails": lambda rng: element_wise("silu", rng, (31,), spread=20.0),
+    "glu, silu": lambda rng: glu(rng, (2, 3, 5), "silu"),
+    "glu, gelu_tanh": lambda rng: glu(rng, (2, 3, 5), "gelu_tanh"),
+    "glu, gelu": lambda rng: glu(rng, (3, 5), "gelu"),
+    "glu, relu": lambda rng: glu(rng, (7,), "relu"),
+    "rotary": lambda rng: rotary(rng, 2, 5, 3, 6),
+    "rotary, later positions": lambda rng: rotary(rng, 2, 3, 1, 4, start=5, base=10000.0),
+    "rotary, interleaved": lambda rng: rotary(rng, 2, 5, 3, 6, interleaved=True),
+    "rotary, the last columns": lambda rng: rotary(rng, 2, 3, 2, 7, width=4),
+    "rotary, interleaved, the last columns": lambda rng: rotary(rng, 1, 3, 2, 7, 2, width=4, interleaved=True),
+    "position_bias, both ways": lambda rng: position_bias(rng, 8, 3, 7, 11),
+    "position_bias, behind only": lambda rng: position_bias(rng, 6, 2, 11, 11, bidirectional=False, max_distance=7),
+    "position_bias, one query": lambda rng: position_bias(rng, 4, 3, 1, 13, start=12, bidirectional=False),
+    "position_bias, an odd number of buckets": lambda rng: position_bias(rng, 7, 2, 5, 3),
     "attention, causal": lambda rng: attention(rng, 2, 5, 5, 3, 7),
     "attention, not causal": lambda rng: attention(rng, 2, 5, 3, 1, 7, causal=False),
     "attention, cache: more keys than queries": lambda rng: attention(rng, 2, 3, 7, 1, 5),
@@ -231,6 +328,13 @@ CASES = {
     "attention, bias of T and S": lambda rng: attention(rng, 2, 3, 5, 1, 7, bias=(3, 5), causal=False),
     "attention, bias per batch and key": lambda rng: attention(rng, 2, 3, 5, 1, 7, bias=(2, 1, 1, 5)),
     "attention, full bias and mask": lambda rng: attention(rng, 2, 3, 5, 3, 2, bias=(2, 3, 3, 5), mask="row"),
+    "attention, values of another width": lambda rng: attention(rng, 2, 3, 5, 2, 7, Dv=3),
+    "attention, scale 1": lambda rng: attention(rng, 2, 5, 5, 3, 2, scale=1.0),
+    "attention, grouped": lambda rng: attention(rng, 2, 5, 7, 6, 3, G=2),
+    "attention, one head of keys": lambda rng: attention(rng, 2, 3, 5, 3, 2, G=1, Dv=7, mask="tail", causal=False),
+    "attention, everything": lambda rng: attention(
+        rng, 3, 2, 5, 4, 3, True, "row", (1, 4, 2, 5), G=2, Dv=7, scale=0.7
+    ),
     "dropout": lambda rng: dropout(rng, (2, 3, 5), 0.3),
     "dropout, p 0": lambda rng: dropout(rng, (3, 5), 0.0),
     "dropout, most": lambda rng: dropout(rng, (7, 5), 0.9, key=1, start=2**32 - 11),
@@ -240,6 +344,18 @@ CASES = {
     "cross_entropy, ignored targets": lambda rng: cross_entropy(rng, 5, 3, 7, ignored=2),
     "cross_entropy, one row": lambda rng: cross_entropy(rng, 1, 2, 3),
     "cross_entropy, all ignored": lambda rng: cross_entropy(rng, 3, 2, 5, ignored=3),
+    "cross_entropy, bias": lambda rng: cross_entropy(rng, 5, 3, 7, ignored=1, bias=True),
+    "softmax_cross_entropy": lambda rng: softmax_cross_entropy(rng, 5, 3),
+    "softmax_cross_entropy, ignored rows": lambda rng: softmax_cross_entropy(rng, 5, 7, ignored=2),
+    "softmax_cross_entropy, masked": lambda rng: softmax_cross_entropy(rng, 5, 7, ignored=2, masked=True),
+    "softmax_cross_entropy, one row": lambda rng: softmax_cross_entropy(rng, 1, 2),
+    "binary_cross_entropy": lambda rng: binary_cross_entropy(rng, 5, 3),
+    "binary_cross_entropy, ignored rows": lambda rng: binary_cross_entropy(rng, 5, 2, ignored=2),
+    "binary_cross_entropy, one number": lambda rng: binary_cross_entropy(rng, 1, 1),
+    "squared_error": lambda rng: squared_error(rng, 5, 3),
+    "squared_error, ignored rows": lambda rng: squared_error(rng, 5, 1, ignored=2),
+    "dot": lambda rng: dot(rng, 3, 2, 5),
+    "dot, one candidate": lambda rng: dot(rng, 3, 1, 2),
     "softmax": lambda rng: softmax(rng, (2, 3), 5),
     "softmax, one row": lambda rng: softmax(rng, (1,), 3),
     "sigmoid": lambda rng: sigmoid(rng, (2, 3, 5)),
@@ -292,6 +408,8 @@ def linear_cases(draw):
 @st.composite
 def embedding_cases(draw):
     B, T, V, C, more = draw(primes(5, 11))
+    if draw(st.booleans()):
+        return lookup(draw(generators), draw(st.sampled_from([(B,), (B, T)])), V, C)
     start = draw(st.integers(0, more))
     return embedding(draw(generators), B, T, V, T + more, C, start)
 
@@ -301,6 +419,39 @@ def layer_norm_cases(draw):
     B, T, C = draw(primes(3))
     # a visible eps: on a row of two nearly equal numbers a small one would amplify every rounding a hundredfold
     return layer_norm(draw(generators), draw(st.sampled_from([(B,), (B, T)])), C, draw(st.sampled_from([0.1, 1.0])))
+
+
+@st.composite
+def rms_norm_cases(draw):
+    B, T, C = draw(primes(3))
+    return rms_norm(draw(generators), draw(st.sampled_from([(B,), (B, T)])), C, draw(st.sampled_from([0.1, 1.0])))
+
+
+@st.composite
+def element_wise_cases(draw, op):
+    return element_wise(op, draw(generators), draw(primes(2)))
+
+
+@st.composite
+def glu_cases(draw):
+    activation = draw(st.sampled_from(["silu", "gelu_tanh", "gelu", "relu"]))
+    return glu(draw(generators), draw(primes(2)), activation)
+
+
+@st.composite
+def rotary_cases(draw):
+    B, T, H = draw(st.permutations([1, 2, 3, 5]))[:3]
+    half, rest = draw(st.integers(1, 4)), draw(st.integers(0, 3))
+    width = draw(st.sampled_from([None, 2 * half])) if rest == 0 else 2 * half
+    start, interleaved = draw(st.integers(0, 50)), draw(st.booleans())
+    return rotary(draw(generators), B, T, H, 2 * half + rest, start, 100.0, width, interleaved)
+
+
+@st.composite
+def position_bias_cases(draw):
+    buckets, H, T, S = draw(primes(4, 11).filter(lambda sizes: sizes[0] > 4))
+    fixed = draw(st.integers(0, 9)), draw(st.booleans()), draw(st.integers(8, 20))
+    return position_bias(draw(generators), buckets, H, T, S, *fixed)
 
 
 @st.composite
@@ -314,7 +465,12 @@ def attention_cases(draw):
     T, S, D = draw(st.permutations([1, 5, 7, 11]))[:3]
     bias = draw(st.sampled_from([None, (T, S), (1, H, T, S), (B, 1, 1, S), (H, 1, 1), (B, H, T, 1)]))
     mask = draw(st.sampled_from([None, "random", "row", "tail"]))
-    return attention(draw(generators), B, T, S, H, D, draw(st.booleans()), mask, bias)
+    G, R = H, 1
+    if draw(st.booleans()):  # grouped: H heads of keys, each for R of queries
+        R = draw(st.sampled_from([2, 3]))
+        bias = (1, H * R, T, S) if bias is not None else None
+    Dv, scale = draw(st.sampled_from([None, 2, 3])), draw(st.sampled_from([None, 0.3, 1.0]))
+    return attention(draw(generators), B, T, S, H * R, D, draw(st.booleans()), mask, bias, G, Dv, scale)
 
 
 @st.composite
@@ -326,7 +482,24 @@ def dropout_cases(draw, make=dropout):
 @st.composite
 def cross_entropy_cases(draw):
     N, C, V = draw(primes(3))
-    return cross_entropy(draw(generators), N, C, V, ignored=draw(st.integers(0, N - 1)))
+    return cross_entropy(draw(generators), N, C, V, ignored=draw(st.integers(0, N - 1)), bias=draw(st.booleans()))
+
+
+@st.composite
+def softmax_cross_entropy_cases(draw):
+    N, K = draw(primes(2))
+    return softmax_cross_entropy(draw(generators), N, K, draw(st.integers(0, N - 1)), draw(st.booleans()))
+
+
+@st.composite
+def row_loss_cases(draw, make):
+    N, K = draw(primes(2))
+    return make(draw(generators), N, K, draw(st.integers(0, N - 1)))
+
+
+@st.composite
+def dot_cases(draw):
+    return dot(draw(generators), *draw(primes(3)))
 
 
 @st.composite
@@ -377,10 +550,21 @@ OP_CASES = {
     "embedding": embedding_cases(),
     "layer_norm": layer_norm_cases(),
     "gelu": gelu_cases(),
+    "rms_norm": rms_norm_cases(),
+    "relu": element_wise_cases("relu"),
+    "tanh": element_wise_cases("tanh"),
+    "silu": element_wise_cases("silu"),
+    "glu": glu_cases(),
+    "rotary": rotary_cases(),
+    "position_bias": position_bias_cases(),
     "attention": attention_cases(),
     "dropout": dropout_cases(),
     "residual_dropout": dropout_cases(residual_dropout),
     "cross_entropy": cross_entropy_cases(),
+    "softmax_cross_entropy": softmax_cross_entropy_cases(),
+    "binary_cross_entropy": row_loss_cases(binary_cross_entropy),
+    "squared_error": row_loss_cases(squared_error),
+    "dot": dot_cases(),
     "softmax": softmax_cases(),
     "sigmoid": sigmoid_cases(),
     "gate": gate_cases(),

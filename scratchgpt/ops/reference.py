@@ -183,7 +183,7 @@ def tanh_backward(dout, cache):
 
 def silu_forward(x):
     """out = x sigmoid(x), also called swish (Ramachandran et al. 2017; Elfwing et al. 2018)."""
-    gate = sigmoid(x)
+    gate, _ = sigmoid_forward(x)
     return x * gate, (x, gate)
 
 
@@ -191,11 +191,6 @@ def silu_backward(dout, cache):
     """d/dx x s(x) = s + x s (1 - s). Returns dx."""
     x, gate = cache
     return dout * gate * (1 + x * (1 - gate))
-
-
-def sigmoid(x):
-    """1 / (1 + exp(-x)), by the tanh, which cannot overflow."""
-    return 0.5 * (1 + array_module(x).tanh(0.5 * x))
 
 
 def glu_forward(gate, up, activation="silu"):
@@ -532,7 +527,7 @@ def binary_cross_entropy_forward(logits, targets, row_weights):
     size = xp.where(positive, logits, -logits)  # |z|, but analytic: exp(-|z|) cannot overflow
     softplus = xp.where(positive, logits, 0) + xp.log1p(xp.exp(-size))  # log(1 + exp(z))
     loss = (row_weights * (softplus - targets * logits).sum(-1)).sum()
-    return loss, (sigmoid(logits) - targets, row_weights)
+    return loss, (sigmoid_forward(logits)[0] - targets, row_weights)
 
 
 def binary_cross_entropy_backward(dloss, cache):
