@@ -81,6 +81,15 @@ def test_started_file_keeps_the_rules_and_waits_to_be_written(label, tmp_path):
         assert ast.get_docstring(functions[function.__name__]), f"{function.__name__} has no docstring"
 
 
+def test_started_file_brings_nothing_of_the_diagnosis():
+    from scratchgpt.homework.exercises import kv_cache
+
+    text = starter(kv_cache.EXERCISE, "kv_cache")
+    brought = {node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
+    own = {name for name, value in vars(kv_cache).items() if getattr(value, "__module__", "") == kv_cache.__name__}
+    assert brought & own == {"decode"}  # `out` and `store` are also names of locals
+
+
 @pytest.mark.parametrize("label", [label for label in LABELS if not is_adapter(exercise_called(label))])
 def test_library_code_pasted_back_is_all_right(label, tmp_path):
     exercise = exercise_called(label)

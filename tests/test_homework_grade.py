@@ -1,5 +1,7 @@
 """The grader on files that misbehave: what it says, and that nothing gets out of the student's process."""
 
+from pathlib import Path
+
 import pytest
 
 from scratchgpt.errors import InputError
@@ -7,6 +9,7 @@ from scratchgpt.homework import grade, runner
 from scratchgpt.homework.grade import check
 from scratchgpt.homework.student import Student
 
+CATALOGUE = Path(__file__).parent / "homework"
 RIGHT = """# scratchgpt homework: layer_norm
 import numpy as np
 
@@ -241,6 +244,41 @@ def test_fault_of_the_grader_is_not_blamed_on_the_student(tmp_path, monkeypatch)
     path.write_text(RIGHT, encoding="utf-8")
     with Student(path) as student, pytest.raises(RuntimeError, match="a fault of the grader"):
         student.run([((), {"x": 1})], no_such_option=True)
+
+
+@pytest.mark.parametrize(
+    ("file", "output", "inputs"),
+    [
+        ("wrong_overlapping_pairs.py", "counts", {"corpus": "aaa"}),
+        ("wrong_two_mistakes.py", "merged", {"text": ("a", "a", "a"), "pair": ("a", "a")}),
+    ],
+)
+def test_example_of_a_text_is_the_shortest_and_shows_only_what_matters(file, output, inputs):
+    assert row(check(CATALOGUE / "bpe" / file), output).example["inputs"] == inputs
+
+
+def test_example_of_a_table_is_shortened():
+    ranking = row(check(CATALOGUE / "bpe" / "wrong_first_seen_wins.py"), "best").example["inputs"]["ranking"]
+    assert len(ranking) == 2 and len({*ranking.values()}) == 1  # two pairs, equally frequent
+
+
+def test_error_in_a_given_function_is_told_with_its_name(tmp_path):
+    source = (CATALOGUE / "bpe" / "right_plain_loops.py").read_text(encoding="utf-8")
+    path = tmp_path / "answer.py"
+    path.write_text(source.replace("    return steps\n", ""), encoding="utf-8")
+    assert row(check(path), "steps").diagnosis() == "TypeError at learn: 'NoneType' object is not iterable"
+
+
+def test_after_an_endless_case_the_others_get_little_time(monkeypatch):
+    given = []
+
+    def endless(functions, path, seconds):
+        given.append(seconds)
+        return {"problem": {"kind": "loop"}}
+
+    monkeypatch.setattr(runner, "run_case", endless)
+    assert len([*runner.run_cases({}, "", [{}, {}, {}])]) == 3
+    assert given[0] == runner.CASE_SECONDS and given[1] == given[2] < runner.CASE_SECONDS
 
 
 def test_values_survive_the_way_between_processes():
