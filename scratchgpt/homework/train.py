@@ -15,6 +15,7 @@ from scratchgpt.errors import InputError, NonFiniteError
 from scratchgpt.homework import runner
 from scratchgpt.homework.exercises import exercise_names, find_exercise
 from scratchgpt.homework.grade import check, explain_problem
+from scratchgpt.homework.start import given_source
 from scratchgpt.homework.student import read_source
 
 SHAPE = {"vocab_size": 512, "n_ctx": 64, "n_layer": 2, "n_head": 4, "n_embd": 64}
@@ -89,7 +90,7 @@ def student_table(path, exercise):
     from scratchgpt.ops import table
 
     source = read_source(path)
-    functions, _, problem = runner.load(str(path), source)
+    functions, _, problem = runner.load(str(path), source, given_source(exercise))
     if problem:
         raise StudentError(str(explain_problem(problem, source.splitlines())))
     ours = {name: guarded(functions[name], str(path), source.splitlines()) for name in exercise.ops}

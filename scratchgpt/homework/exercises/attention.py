@@ -214,7 +214,8 @@ EXERCISE = Exercise(
     task="""softmax(q k^T / sqrt(D)) v for every head (Vaswani et al. 2017, eq. 1), with two masks.
 
 causal: query t is at position S - T + t and sees the keys up to itself. mask (B, S): True where a key may be seen. A
-query that sees nothing has the output 0. Scores can be so large that their exponentials overflow. bias is always None.
+query that sees nothing has the output 0. Scores can be so large that their exponentials overflow. Here bias and scale
+are always None, G is H and Dv is D: every head has keys and values of its own.
 """,
     cut=(attention_forward, attention_backward),
     inputs=inputs,

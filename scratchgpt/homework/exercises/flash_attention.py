@@ -5,15 +5,9 @@ import numpy as np
 from scratchgpt.homework.exercises import attention
 from scratchgpt.homework.exercises.attention import at, softmax_of, split, swapped
 from scratchgpt.homework.spec import Call, Exercise, Output
-from scratchgpt.ops.flash import (
-    attention_backward,
-    attention_forward,
-    flash_backward,
-    flash_forward,
-    keys_seen,
-    tile_scores,
-)
+from scratchgpt.ops.flash import flash_backward, flash_forward, keys_seen, tile_scores
 
+TILE = 16  # in training, of 64 positions
 SHIFT = 32.5  # its square over sqrt(2) is a score whose exponential overflows
 DIRECT, SUM = "p * dp", "p * rowsum(dout * out)"  # the terms of d loss / d scores, with dp = d loss / d p
 OFFSETS = {
@@ -29,8 +23,8 @@ PADDING = {name: attention.FORWARD["padding"][name] for name in ("none", "invert
     "tile": "the padding mask of the first tile is used for all of them; the offset s is missing",
 }
 SCALE = {name: attention.FORWARD["scale"][name] for name in ("none", "D", "width")}
-TILE = {"scale": SCALE, "causal": CAUSAL, "padding": PADDING}
-MASKS = TILE | {"causal": CAUSAL | SKIPPED}
+OF_SCORES = {"scale": SCALE, "causal": CAUSAL, "padding": PADDING}
+MASKS = OF_SCORES | {"causal": CAUSAL | SKIPPED}
 PARTIAL = {
     "partial": {
         "keys": "the last tile of keys, which is smaller, is left out",
@@ -78,6 +72,16 @@ def inputs(draw, B, T, S, H, D, tile, causal=True, padding=None, shift=0.0):
         case["mask"] = case["mask"][:, ::-1].copy()
     del case["bias"]
     return case | {"tile": tile}
+
+
+def attention_forward(q, k, v, bias=None, mask=None, causal=True):
+    """The op that a model calls, by your functions."""
+    out, logsumexp = flash_forward(q, k, v, mask, causal, TILE)
+    return out, (q, k, v, out.copy(), logsumexp, mask, causal, TILE)
+
+
+def attention_backward(dout, cache):
+    return flash_backward(dout, *cache)
 
 
 def with_whole_matrix(q, k, v, mask, causal):
@@ -236,7 +240,9 @@ SCALES = attention.SCALES | {"1/D": "a mean where a sum belongs"}
 WEIGHTS = {name: values for name, values in BACKWARD.items() if name != "delta"}
 ATTENTION = {output.name: output for output in attention.OUTPUTS}  # for the invariants
 OUTPUTS = (
-    Output("exponentials", lambda case, **flavours: np.exp(np.minimum(scores_of(case, **flavours), 50)), knobs=TILE),
+    Output(
+        "exponentials", lambda case, **flavours: np.exp(np.minimum(scores_of(case, **flavours), 50)), knobs=OF_SCORES
+    ),
     Output("out", out, knobs=ONLINE | {"divide": DIVIDE}, invariants=ATTENTION["out"].invariants),
     Output("logsumexp", logsumexp, knobs=ONLINE | {"rescale": TOTAL, "value": LOGSUMEXP}),
     Output("dq", dq, {DIRECT: 1, SUM: -1}, BACKWARD | {"tiles": DQ}, SCALES),
@@ -257,7 +263,7 @@ EXERCISE = Exercise(
 
 Write tile_scores first. flash_forward keeps the largest score, the sum of exponentials and the sum of values so far,
 and brings the sums to the new maximum when it moves. flash_backward makes the probabilities again from logsumexp; out
-and logsumexp are given to it. The last tiles may be smaller, and a tile may be hidden whole. bias is None here.
+and logsumexp are given to it. The last tiles may be smaller, and a tile may be hidden whole. bias and scale are None.
 """,
     cut=(tile_scores, flash_forward, flash_backward),
     given=(keys_seen, attention_forward, attention_backward, exponentials, with_whole_matrix),
