@@ -4,10 +4,13 @@
 into g (``g.weight += dweight``), so tied weights and gradient accumulation need no special case.
 
 The parameters say what is built: a linear map without a bias, a norm without one (then it is RMSNorm), a feed-forward
-with a gate, a block with cross-attention, fewer heads of keys than of queries. A `BlockConfig` says the rest.
+with a gate, a block with cross-attention, fewer heads of keys than of queries, a mixture of experts with a router. A
+`BlockConfig` says the rest.
 """
 
-from scratchgpt.backend import array_module
+from typing import Any, NamedTuple
+
+from scratchgpt.backend import array_module, to_host
 
 LATENT_EPS = 1e-6  # of the norms inside latent attention, whatever the other norms have
 
@@ -23,13 +26,33 @@ class BlockConfig:
     attention_scale = None  # of the scores; None: 1 / sqrt(D)
     rotary_base = None  # of rotary positions; None: there are none
     rotary_interleaved = False  # turns columns (2i, 2i + 1), not (i, i + D/2)
+    moe = None  # a MoEConfig where blocks have mixtures of experts
 
 
-def linear_forward(ops, x, p):
+class Routing(NamedTuple):
+    """What the mixtures of experts of one forward pass share and leave behind.
+
+    token_weights (B, T): how much each token counts in the loss, 0 for padding. Each mixture appends to losses its
+    balancing loss, 0-d (where it has one), and to loads how many of the tokens that count each expert got, (E,) ints.
+    """
+
+    token_weights: Any
+    losses: list
+    loads: list
+
+
+def linear_forward(ops, x, p, edges=None):
+    """edges: None, or, where p holds a matrix for each expert, (E, O, I), the rows of x that each multiplies."""
+    if edges is not None:
+        return ops.grouped_linear_forward(x, p.weight, edges)
     return ops.linear_forward(x, p.weight, getattr(p, "bias", None))
 
 
 def linear_backward(ops, dout, cache, g):
+    if g.weight.ndim == 3:
+        dx, dweight = ops.grouped_linear_backward(dout, cache)
+        g.weight += dweight
+        return dx
     dx, dweight, dbias = ops.linear_backward(dout, cache)
     g.weight += dweight
     if dbias is not None:
@@ -250,23 +273,23 @@ def latent_queries_backward(ops, dq, cache, g):
     return linear_backward(ops.at("q_down"), dh, down_cache, g.q_down)
 
 
-def feed_forward_forward(ops, x, p, activation):
+def feed_forward_forward(ops, x, p, activation, edges=None):
     """down(act(up(x))) (Vaswani et al. 2017, eq. 2), or, where p has a gate, down(act(gate(x)) * up(x)) (Shazeer 2020,
-    eq. 6). x (B, T, C) -> (B, T, C)."""
-    hidden, up_cache = linear_forward(ops.at("up"), x, p.up)  # (B, T, 4C)
+    eq. 6). x (..., C) -> (..., C). edges: linear_forward's, for many experts at once."""
+    hidden, up_cache = linear_forward(ops.at("up"), x, p.up, edges)  # (..., 4C)
     gate_cache = None
     if hasattr(p, "gate"):
-        gate, gate_cache = linear_forward(ops.at("gate"), x, p.gate)
+        gate, gate_cache = linear_forward(ops.at("gate"), x, p.gate, edges)
         hidden, act_cache = ops.glu_forward(gate, hidden, activation)
     else:
         hidden, act_cache = activation_forward(ops, hidden, activation)
-    out, down_cache = linear_forward(ops.at("down"), hidden, p.down)
+    out, down_cache = linear_forward(ops.at("down"), hidden, p.down, edges)
     return out, (up_cache, gate_cache, act_cache, down_cache, activation)
 
 
 def feed_forward_backward(ops, dout, cache, g):
     up_cache, gate_cache, act_cache, down_cache, activation = cache
-    dhidden = linear_backward(ops.at("down"), dout, down_cache, g.down)  # (B, T, 4C)
+    dhidden = linear_backward(ops.at("down"), dout, down_cache, g.down)  # (..., 4C)
     if gate_cache is None:
         dhidden = activation_backward(ops, dhidden, act_cache, activation)
         return linear_backward(ops.at("up"), dhidden, up_cache, g.up)
@@ -286,6 +309,94 @@ def activation_forward(ops, x, activation):
 def activation_backward(ops, dout, cache, activation):
     name = "gelu" if activation == "gelu_tanh" else activation
     return getattr(ops, f"{name}_backward")(dout, cache)
+
+
+def moe_forward(ops, x, p, config, routing=None):
+    """Mixture of experts (Shazeer et al. 2017, eq. 1): the feed-forwards of the k experts that the router chooses for a
+    token, times its weights for them, plus the shared experts, which take every token (DeepSeek-AI 2024, eq. 12).
+    x (B, T, C) -> (B, T, C).
+
+    p: router; experts, whose weights are (E, ..., ...); shared, one feed-forward, where there are any. Only the chosen
+    experts are computed: rows are sorted by expert and each expert multiplies all of its rows at once. On a GPU the
+    host waits once, for the sizes of these groups.
+    """
+    rows = x.reshape(-1, x.shape[-1])  # (N, C)
+    chosen, weights, route_cache = route_forward(ops.at("router"), x, p.router, config.moe, routing)
+    order, place, edges = sort_by_expert(chosen, config.moe.n_experts)
+    hidden, dispatch_cache = ops.dispatch_forward(rows, order, place)  # (N k, C)
+    hidden, experts_cache = feed_forward_forward(ops.at("experts"), hidden, p.experts, config.activation, edges)
+    out, combine_cache = ops.combine_forward(hidden, weights, order, place)  # (N, C)
+    shared_cache = None
+    if hasattr(p, "shared"):
+        shared, shared_cache = feed_forward_forward(ops.at("shared"), rows, p.shared, config.activation)
+        out += shared
+    return out.reshape(x.shape), (route_cache, dispatch_cache, experts_cache, combine_cache, shared_cache)
+
+
+def moe_backward(ops, dout, cache, g, dbalance=0.0):
+    """dbalance: d loss / d this mixture's balancing loss."""
+    route_cache, dispatch_cache, experts_cache, combine_cache, shared_cache = cache
+    rows = dout.reshape(-1, dout.shape[-1])  # (N, C)
+    dhidden, dweights = ops.combine_backward(rows, combine_cache)  # (N k, C), (N, k)
+    dhidden = feed_forward_backward(ops.at("experts"), dhidden, experts_cache, g.experts)
+    dx = ops.dispatch_backward(dhidden, dispatch_cache)
+    dx += route_backward(ops.at("router"), dweights, route_cache, g.router, dbalance)
+    if shared_cache is not None:
+        dx += feed_forward_backward(ops.at("shared"), rows, shared_cache, g.shared)
+    return dx.reshape(dout.shape)
+
+
+def route_forward(ops, x, p, moe, routing=None):
+    """Which experts, and how much of each. x (B, T, C) -> chosen (N, k) ints, weights (N, k), cache; N = B T.
+
+    moe: a MoEConfig. p: the router's weight (E, C), and where its load is balanced by a bias that is moved, not
+    learned, balance_bias (E,): it takes part in the choice alone, never in the weights (Wang et al. 2024, eq. 3).
+    """
+    B, T, C = x.shape
+    logits, logits_cache = linear_forward(ops, x.reshape(B * T, C), p)  # (N, E)
+    scores, scores_cache = getattr(ops, f"{moe.scores}_forward")(logits)  # softmax or sigmoid
+    biased = scores + p.balance_bias if hasattr(p, "balance_bias") else scores
+    chosen = ops.choose_experts(biased, moe.top_k, moe.n_groups, moe.top_groups)
+    weights, gate_cache = ops.gate_forward(scores, chosen, moe.normalise, moe.scale)
+    balance_cache = None
+    if routing is not None:
+        routing.loads.append(load_of(chosen, routing.token_weights, moe.n_experts))
+        if moe.loss_weight:
+            by_sequence = scores.reshape(B, T, moe.n_experts), chosen.reshape(B, T, moe.top_k), routing.token_weights
+            loss, balance_cache = ops.load_balance_forward(*by_sequence)
+            routing.losses.append(loss)
+    return chosen, weights, (logits_cache, moe.scores, scores_cache, gate_cache, balance_cache)
+
+
+def route_backward(ops, dweights, cache, g, dbalance=0.0):
+    """Returns dx (N, C)."""
+    logits_cache, kind, scores_cache, gate_cache, balance_cache = cache
+    dscores = ops.gate_backward(dweights, gate_cache)  # (N, E)
+    if balance_cache is not None:  # the scores were used twice
+        dscores += ops.load_balance_backward(dbalance, balance_cache).reshape(dscores.shape)
+    dlogits = getattr(ops, f"{kind}_backward")(dscores, scores_cache)
+    return linear_backward(ops, dlogits, logits_cache, g)
+
+
+def sort_by_expert(chosen, n_experts):
+    """chosen (N, k) -> order (N k,) and place (N, k), as ops.dispatch_forward takes them, and the edges of the experts'
+    groups of rows as E + 1 Python ints, for which the host waits."""
+    xp = array_module(chosen)
+    experts = chosen.reshape(-1)  # (N k,)
+    order = xp.argsort(experts, kind="stable")
+    place = xp.empty_like(order)
+    place[order] = xp.arange(len(order))
+    edges = xp.searchsorted(experts[order], xp.arange(n_experts + 1))  # (E + 1,)
+    return order, place.reshape(chosen.shape), tuple(to_host(edges).tolist())
+
+
+def load_of(chosen, token_weights, n_experts):
+    """How many of the tokens that count each expert got, (E,) ints. chosen (N, k), token_weights (B, T)."""
+    xp = array_module(chosen)
+    load = xp.zeros(n_experts, xp.int32)
+    counted = (token_weights.reshape(-1) != 0).astype(xp.int32)  # (N,)
+    xp.add.at(load, chosen.reshape(-1), counted.repeat(chosen.shape[1]))
+    return load
 
 
 def residual_forward(ops, x, p, norm, f, config, drop=None, site=0):
@@ -319,13 +430,15 @@ def residual_backward(ops, dx, cache, g, norm, f_backward):
 
 
 def block_forward(
-    ops, x, p, config, mask=None, drop=None, site=0, kv=None, *, start=0, bias=None, memory=None, memory_mask=None
-):
+    ops, x, p, config, mask=None, drop=None, site=0, kv=None, *, start=0, bias=None, memory=None, memory_mask=None,
+    routing=None,
+):  # fmt: skip
     """One transformer block: attention, cross-attention where p has it, then the feed-forward, each inside a residual
     connection.
 
     config: a BlockConfig; drop and site are dropout_forward's (a block takes two sites, three with cross-attention);
-    mask, kv, start, bias and memory are attend_forward's, memory_mask (B, S) is memory's mask.
+    mask, kv, start, bias and memory are attend_forward's, memory_mask (B, S) is memory's mask; routing: a Routing, or
+    None where nothing is to be balanced.
     """
 
     def attend(h):
@@ -335,6 +448,8 @@ def block_forward(
         return attend_forward(ops.at("cross"), h, p.cross, config, memory_mask, memory=memory)
 
     def feed_forward(h):
+        if hasattr(p.mlp, "router"):
+            return moe_forward(ops.at("mlp"), h, p.mlp, config, routing)
         return feed_forward_forward(ops.at("mlp"), h, p.mlp, config.activation)
 
     x, attend_cache = residual_forward(ops, x, p, "ln1", attend, config, drop, site)
@@ -346,9 +461,9 @@ def block_forward(
     return x, [*caches, feed_forward_cache]
 
 
-def block_backward(ops, dx, cache, g, *, dbias=None, dmemory=None):
+def block_backward(ops, dx, cache, g, *, dbias=None, dmemory=None, dbalance=0.0):
     """cache is used up: each part of it is freed as soon as it has been used. The gradients of bias and memory are
-    added into dbias and dmemory, in place."""
+    added into dbias and dmemory, in place. dbalance: d loss / d the balancing loss of a mixture of experts."""
 
     def attend(dout, cache):
         return attend_backward(ops.at("attn"), dout, cache, g.attn, dbias)
@@ -357,6 +472,8 @@ def block_backward(ops, dx, cache, g, *, dbias=None, dmemory=None):
         return attend_backward(ops.at("cross"), dout, cache, g.cross, dmemory=dmemory)
 
     def feed_forward(dout, cache):
+        if hasattr(g.mlp, "router"):
+            return moe_backward(ops.at("mlp"), dout, cache, g.mlp, dbalance)
         return feed_forward_backward(ops.at("mlp"), dout, cache, g.mlp)
 
     dx = residual_backward(ops, dx, cache.pop(), g, "ln2", feed_forward)

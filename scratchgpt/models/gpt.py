@@ -13,6 +13,7 @@ from scratchgpt import blocks
 from scratchgpt.backend import get_module
 from scratchgpt.errors import InputError
 from scratchgpt.models import IGNORED, count_targets
+from scratchgpt.models.moe import MoEConfig, moe_from, moe_spec
 from scratchgpt.ops import default_table
 from scratchgpt.params import ONES, ZEROS, ParamStore
 
@@ -33,8 +34,10 @@ class GPTConfig(blocks.BlockConfig):
     layer_norm_eps: float = 1e-5
     dropout: float = 0.0  # on the embedding and on each residual branch
     init: str = "he"  # "he" (He et al. 2015) or "gpt2" (normal, 0.02)
+    moe: MoEConfig | None = None  # mixtures of experts in place of the feed-forwards
 
     def __post_init__(self):
+        object.__setattr__(self, "moe", moe_from(self.moe))  # a dict where it comes from a file
         for name in ("vocab_size", "n_ctx", "n_layer", "n_head", "n_embd"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; expected at least 1")
@@ -52,6 +55,8 @@ class GPTConfig(blocks.BlockConfig):
                 raise InputError(f"{name} is {getattr(self, name)!r}; expected {' or '.join(allowed)}")
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout is {self.dropout}; expected 0 <= dropout < 1")
+        if self.moe and self.moe.n_dense >= self.n_layer:
+            raise InputError(f"moe n_dense is {self.moe.n_dense}; expected fewer than n_layer, {self.n_layer}")
 
     @property
     def inner(self):
@@ -105,6 +110,9 @@ def parameter_spec(config):
         spec |= linear_spec(at + "attn.qkv", 3 * C, C, weight(C))
         spec |= linear_spec(at + "attn.out", C, C, weight(C) * residual)
         spec |= norm_spec(at + "ln2", C)
+        if config.moe and i >= config.moe.n_dense:
+            spec |= moe_spec(at + "mlp", config.moe, C, F, weight, lambda n: weight(n, gain=2) * residual, bias=True)
+            continue
         spec |= linear_spec(at + "mlp.up", F, C, weight(C))
         spec |= linear_spec(at + "mlp.down", C, F, weight(F, gain=2) * residual)
     if config.norm_first:
@@ -122,36 +130,48 @@ def linear_spec(name, n_out, n_in, std):
     return {f"{name}.weight": ((n_out, n_in), std), f"{name}.bias": ((n_out,), ZEROS)}
 
 
-def count_parameters(config):
+def count_parameters(config, active=False):
     """{part: number of parameters}, without allocating: "token embedding", "position embedding", "attention",
-    "feed-forward", "layer norms", and "output head" when it is not tied. The sum of the values is the total."""
+    "feed-forward", "layer norms", and "output head" when it is not tied; "router", "experts" and "shared experts" of
+    mixtures. The sum of the values is the total. active: of the experts, those alone that one token goes to."""
     counts = {}
     for name, (shape, _) in parameter_spec(config).items():
         part = next(part for key, part in PARTS.items() if key in name)
         counts[part] = counts.get(part, 0) + math.prod(shape)
+    if active and "experts" in counts:
+        counts["experts"] = counts["experts"] // config.moe.n_experts * config.moe.top_k
     return counts
 
 
 PARTS = {
-    "wte": "token embedding", "wpe": "position embedding", "attn.": "attention", "mlp.": "feed-forward",
-    "ln": "layer norms", "head": "output head",
+    "wte": "token embedding", "wpe": "position embedding", "attn.": "attention", "mlp.router": "router",
+    "mlp.experts": "experts", "mlp.shared": "shared experts", "mlp.": "feed-forward", "ln": "layer norms",
+    "head": "output head",
 }  # fmt: skip
 
 
 def training_flops_per_token(config, n_ctx=None):
     """FLOPs of forward and backward per token at context length n_ctx: 6 per weight that multiplies (2 forward, 4
     backward; the head counts once, embedding look-ups not at all) and 12 n_layer n_embd n_ctx for attention's two
-    products (Chowdhery et al. 2022, appendix B). The causal half that need not be computed is counted, by custom."""
-    counts = count_parameters(config)
-    weights = counts["attention"] + counts["feed-forward"] + config.vocab_size * config.n_embd
+    products (Chowdhery et al. 2022, appendix B). The causal half that need not be computed is counted, by custom; of
+    experts, those that the token goes to."""
+    counts = count_parameters(config, active=True)
+    parts = ("attention", "feed-forward", "router", "experts", "shared experts")
+    weights = sum(counts.get(part, 0) for part in parts) + config.vocab_size * config.n_embd
     return 6 * weights + 12 * config.n_layer * config.n_embd * (n_ctx or config.n_ctx)
 
 
 def activation_bytes(config, T, itemsize=4):
     """About what one row of T tokens keeps between forward and backward on the CPU: per token and layer two norms
-    (input and output), q, k, v, the heads' output, the feed-forward twice, and attention's probabilities."""
-    floats = 8 * config.n_embd + 2 * config.inner + config.n_head * min(T, 256) // 2
-    return config.n_layer * T * floats * itemsize
+    (input and output), q, k, v, the heads' output, the feed-forward twice, and attention's probabilities; of a mixture
+    of experts also a token's row for each of its experts, and what they make of it."""
+    C, n_dense, mixture = config.n_embd, config.n_layer, 0
+    if config.moe:
+        k, inner, n_dense = config.moe.top_k, config.moe.inner(config.inner), config.moe.n_dense
+        mixture = 2 * k * C + 2 * (k + config.moe.n_shared) * inner + 4 * config.moe.n_experts
+    attention = 8 * C + config.n_head * min(T, 256) // 2
+    floats = config.n_layer * attention + n_dense * 2 * config.inner + (config.n_layer - n_dense) * mixture
+    return T * floats * itemsize
 
 
 class GPT:
@@ -177,8 +197,9 @@ class GPT:
         """The output head's weight (V, C)."""
         return self.params.p.wte if self.config.tied_head else self.params.p.head.weight
 
-    def loss(self, batch, denominator=None, dropout_key=None, first_row=0):
-        """(loss, cache) of a batch in Hugging Face's terms: mean next-token cross-entropy in nats.
+    def loss(self, batch, denominator=None, dropout_key=None, first_row=0, balance=True):
+        """(loss, cache) of a batch in Hugging Face's terms: mean next-token cross-entropy in nats, to which mixtures of
+        experts add their balancing losses.
 
         batch: "input_ids" (B, T); optionally "attention_mask" (B, T), 0 where a token is padding, and "labels" (B, T),
         aligned with input_ids (the shift by one happens here), -100 where there is no target; by default input_ids.
@@ -189,32 +210,60 @@ class GPT:
         batches passes the number of targets in all of them.
         dropout_key: an int that fixes the dropout masks, None for none; first_row: the number of the batch's first row
         in the whole batch, so that a part of a batch draws the part of the masks.
+        balance: False leaves the balancing losses out, to measure a model. Each counts a sequence by its share of the
+        targets, and is about the sequence alone, so the losses of the parts of a batch add up to that of the whole,
+        however its rows are divided: between threads, between micro-batches.
         """
         ids, labels, mask = self.read_batch(batch)
         targets = labels[:, 1:].reshape(-1)  # (N,)
         n_targets = int((targets != IGNORED).sum())
         scale = 1 / max(1, n_targets if denominator is None else denominator)
-        token_weights = np.where(targets == IGNORED, 0, scale).astype(self.params.dtype)
+        token_weights = self.xp.asarray(np.where(targets == IGNORED, 0, scale).astype(self.params.dtype))
         dropped = dropout_key is not None and self.config.dropout > 0
         drop = (self.config.dropout, dropout_key, first_row) if dropped else None
         mask = None if mask is None else mask[:, :-1]
-        x, cache = self.hidden(ids[:, :-1], mask, drop)
+        routing = None
+        if self.config.moe and balance:
+            routing = blocks.Routing(token_weights.reshape(len(ids), -1), [], [])
+        x, cache = self.hidden(ids[:, :-1], mask, drop, routing=routing)
         loss, head_cache = self.ops.at("head").cross_entropy_forward(
-            x.reshape(-1, self.config.n_embd), self.head, self.xp.asarray(targets), self.xp.asarray(token_weights)
+            x.reshape(-1, self.config.n_embd), self.head, self.xp.asarray(targets), token_weights
         )
-        return loss, (cache, head_cache, x.shape)
+        if routing is not None and routing.losses:
+            loss = loss + self.config.moe.loss_weight * sum(routing.losses)
+        return loss, (cache, head_cache, x.shape, routing)
 
     def backward(self, cache, g=None, scale=1.0):
         """Adds scale * d loss / d parameters into g (model.params.g by default). cache is used up."""
         g = self.params.g if g is None else g
-        caches, head_cache, x_shape = cache
+        caches, head_cache, x_shape, _ = cache
         dx, dhead = self.ops.at("head").cross_entropy_backward(scale, head_cache)
         if self.config.tied_head:
             g.wte += dhead
         else:
             g.head.weight += dhead
         del dhead, head_cache
-        self.hidden_backward(dx.reshape(x_shape), caches, g)
+        dbalance = scale * self.config.moe.loss_weight if self.config.moe else 0.0
+        self.hidden_backward(dx.reshape(x_shape), caches, g, dbalance)
+
+    def routed(self, cache):
+        """What a loss's cache says of a model with mixtures of experts: (load, balance). load (mixtures, E): the tokens
+        with a target that each expert got; balance, 0-d: what balancing added to the loss. Both add up over batches."""
+        routing = cache[3]
+        balance = sum(routing.losses, self.xp.zeros((), self.params.dtype))
+        return self.xp.stack(routing.loads), self.config.moe.loss_weight * balance
+
+    def move_biases(self, load):
+        """Moves the biases on the choice of experts by moe.bias_speed: up for an expert that got fewer tokens than the
+        mean, down for one that got more (Wang et al. 2024, algorithm 1). load: of a whole update, as `routed` gives it.
+        """
+        moe = self.config.moe
+        if not moe.bias_speed:
+            return
+        for block, tokens in zip(self.params.p.blocks[moe.n_dense :], load):
+            bias = block.mlp.router.balance_bias
+            missing = tokens.sum() - moe.n_experts * tokens  # (E,): to the mean, times E: whole numbers
+            bias += moe.bias_speed * self.xp.sign(missing).astype(bias.dtype)
 
     def logits(self, batch):
         """(B, T, V): what each position predicts for the next token."""
@@ -229,7 +278,7 @@ class GPT:
         cache.length += ids.shape[1]
         return self.ops.at("head").linear_forward(x[:, -1], self.head)[0]
 
-    def hidden(self, ids, mask, drop=None, kv=None):
+    def hidden(self, ids, mask, drop=None, kv=None, routing=None):
         """ids (B, T) on the host -> x (B, T, C), what the output head reads, and the cache for hidden_backward."""
         ops, p, config = self.ops, self.params.p, self.config
         start = 0 if kv is None else kv.length
@@ -240,7 +289,9 @@ class GPT:
         caches = [(embedding_cache, drop_cache)]
         for i, block in enumerate(p.blocks):
             layer = None if kv is None else kv.layer(i)
-            x, cache = blocks.block_forward(ops.at(f"blocks.{i}"), x, block, config, mask, drop, 1 + 2 * i, layer)
+            x, cache = blocks.block_forward(
+                ops.at(f"blocks.{i}"), x, block, config, mask, drop, 1 + 2 * i, layer, routing=routing
+            )
             if kv is None:
                 caches.append(cache)
         if config.norm_first:
@@ -248,13 +299,13 @@ class GPT:
             caches.append(cache)
         return x, caches
 
-    def hidden_backward(self, dx, caches, g):
+    def hidden_backward(self, dx, caches, g, dbalance=0.0):
         """The way back through `hidden`: caches are popped, so memory falls as the gradient flows down."""
         ops = self.ops
         if self.config.norm_first:
             dx = blocks.norm_backward(ops.at("ln_f"), dx, caches.pop(), g.ln_f)
         for i in reversed(range(self.config.n_layer)):
-            dx = blocks.block_backward(ops.at(f"blocks.{i}"), dx, caches.pop(), g.blocks[i])
+            dx = blocks.block_backward(ops.at(f"blocks.{i}"), dx, caches.pop(), g.blocks[i], dbalance=dbalance)
         embedding_cache, drop_cache = caches.pop()
         dx = blocks.dropout_backward(ops.at("embedding"), dx, drop_cache)
         blocks.embed_backward(ops.at("embedding"), dx, embedding_cache, g.wte, g.wpe)  # a tied head's is already there

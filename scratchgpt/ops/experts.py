@@ -56,7 +56,7 @@ def choose_experts(scores, k, n_groups=1, top_groups=1):
     xp = array_module(scores)
     scores = scores.real
     if top_groups < n_groups:
-        groups = scores.reshape(len(scores), n_groups, -1)  # (N, n_groups, E / n_groups)
+        groups = scores.reshape(len(scores), n_groups, scores.shape[1] // n_groups)  # (N, n_groups, E / n_groups)
         best_two = xp.sort(groups, -1)[..., -2:].sum(-1)  # (N, n_groups)
         rank = xp.argsort(xp.argsort(-best_two, -1, kind="stable"), -1, kind="stable")  # (N, n_groups): 0 is the best
         scores = xp.where(rank[..., None] < top_groups, groups, -math.inf).reshape(scores.shape)
@@ -101,7 +101,7 @@ def load_balance_forward(probs, chosen, token_weights):
     xp = array_module(probs)
     B, T, E = probs.shape
     hits = xp.zeros((B * T, E), probs.dtype)  # 1 where an expert was chosen
-    hits[xp.arange(B * T)[:, None], chosen.reshape(B * T, -1)] = 1
+    hits[xp.arange(B * T)[:, None], chosen.reshape(B * T, chosen.shape[2])] = 1
     total = token_weights.sum(1)[:, None]  # (B, 1): W_b
     share = token_weights / xp.where(total == 0, 1, total)  # (B, T)
     f = (share[:, :, None] * hits.reshape(B, T, E)).sum(1)  # (B, E)
