@@ -1,13 +1,12 @@
 """Hugging Face directories in and out: config.json, model.safetensors and the tokenizer's files.
 
 A `Layout` says how one family of models is stored: our model, a table of (our name, their key, transposed), and how
-config.json maps to our config. Adding a family is adding a Layout; nothing else here knows a tensor's key.
+config.json maps to our config. Adding a family is adding a file of Layouts; nothing here knows a tensor's key.
 """
 
 import json
 import re
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,103 +14,16 @@ import numpy as np
 from scratchgpt.backend import to_host
 from scratchgpt.errors import InputError
 from scratchgpt.files import FLOATS, TensorFile, as_float, read_json, write_tensors, write_text
-from scratchgpt.models.gpt import GPT, GPTConfig, parameter_spec
+from scratchgpt.interop import gpt2
+from scratchgpt.interop.layout import Layout
 from scratchgpt.tokenizers import BPETokenizer
-from scratchgpt.tokenizers.formats import END_OF_TEXT
+
+__all__ = ["Layout", "load", "load_tokenizer", "save", "tensors"]
 
 WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
 PICKLED = "pytorch_model.bin"
 MAX_SIZE = 2**24  # no vocabulary, context, depth or width comes near; config.json is refused beyond it
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How transformers stores one family of models."""
-
-    model_type: str  # config.json's model_type
-    architecture: str  # the transformers class that reads it
-    model: type  # our class: model(config, seed, dtype, device)
-    config: type  # of our model's configuration
-    spec: Callable  # config -> {our name: (shape, init)}
-    ours: dict  # what our config must say to be of this family
-    table: tuple  # (our name, their key, transposed); {i} is the layer
-    fields: dict  # config.json key -> (our config's field, transformers' default)
-    activation_key: str
-    activations: dict  # config.json's activation -> ours; the first of a kind is the one written
-    required: dict = field(default_factory=dict)  # config.json key -> the one value that our models compute
-    tied: dict = field(default_factory=dict)  # their key -> our tensor that it is, if config.tied_head
-    buffers: str = r"(?!)"  # keys that old versions stored beside the parameters, without the prefix
-    prefix: str = "transformer."  # a base model saved without its head has no prefix
-
-
-BLOCK = (  # transformers' Conv1D keeps (in, out), so weights of linear maps are transposed
-    ("blocks.{i}.ln1.weight", "transformer.h.{i}.ln_1.weight", False),
-    ("blocks.{i}.ln1.bias", "transformer.h.{i}.ln_1.bias", False),
-    ("blocks.{i}.attn.qkv.weight", "transformer.h.{i}.attn.c_attn.weight", True),
-    ("blocks.{i}.attn.qkv.bias", "transformer.h.{i}.attn.c_attn.bias", False),
-    ("blocks.{i}.attn.out.weight", "transformer.h.{i}.attn.c_proj.weight", True),
-    ("blocks.{i}.attn.out.bias", "transformer.h.{i}.attn.c_proj.bias", False),
-    ("blocks.{i}.ln2.weight", "transformer.h.{i}.ln_2.weight", False),
-    ("blocks.{i}.ln2.bias", "transformer.h.{i}.ln_2.bias", False),
-    ("blocks.{i}.mlp.up.weight", "transformer.h.{i}.mlp.c_fc.weight", True),
-    ("blocks.{i}.mlp.up.bias", "transformer.h.{i}.mlp.c_fc.bias", False),
-    ("blocks.{i}.mlp.down.weight", "transformer.h.{i}.mlp.c_proj.weight", True),
-    ("blocks.{i}.mlp.down.bias", "transformer.h.{i}.mlp.c_proj.bias", False),
-)
-FIELDS = {
-    "vocab_size": ("vocab_size", 50257), "n_positions": ("n_ctx", 1024), "n_layer": ("n_layer", 12),
-    "n_head": ("n_head", 12), "n_embd": ("n_embd", 768), "layer_norm_epsilon": ("layer_norm_eps", 1e-5),
-    "resid_pdrop": ("dropout", 0.1), "tie_word_embeddings": ("tied_head", True),
-}  # fmt: skip
-
-GPT2 = Layout(
-    model_type="gpt2",
-    architecture="GPT2LMHeadModel",
-    model=GPT,
-    config=GPTConfig,
-    spec=parameter_spec,
-    ours={"norm_first": True},
-    table=(
-        ("wte", "transformer.wte.weight", False),
-        ("wpe", "transformer.wpe.weight", False),
-        *BLOCK,
-        ("ln_f.weight", "transformer.ln_f.weight", False),
-        ("ln_f.bias", "transformer.ln_f.bias", False),
-        ("head.weight", "lm_head.weight", False),
-    ),
-    fields=FIELDS | {"n_inner": ("n_inner", None)},
-    activation_key="activation_function",
-    activations={
-        "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu_python_tanh": "gelu_tanh",
-        "gelu_fast": "gelu_tanh", "gelu_accurate": "gelu_tanh", "gelu": "gelu", "gelu_python": "gelu",
-    },
-    required={
-        "scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False, "reorder_and_upcast_attn": False,
-        "add_cross_attention": False,
-    },
-    tied={"lm_head.weight": "wte"},
-    buffers=r"h\.\d+\.attn\.(bias|masked_bias)",
-)  # fmt: skip
-OPENAI_GPT = Layout(
-    model_type="openai-gpt",
-    architecture="OpenAIGPTLMHeadModel",
-    model=GPT,
-    config=GPTConfig,
-    spec=parameter_spec,
-    ours={"norm_first": False, "n_inner": None},
-    table=(
-        ("wte", "transformer.tokens_embed.weight", False),
-        ("wpe", "transformer.positions_embed.weight", False),
-        *BLOCK,
-        ("head.weight", "lm_head.weight", False),
-    ),
-    fields=FIELDS | {"vocab_size": ("vocab_size", 40478), "n_positions": ("n_ctx", 512)},
-    activation_key="afn",
-    activations={"gelu": "gelu_tanh"},  # this family's "gelu" is the tanh one
-    tied={"lm_head.weight": "wte"},
-    buffers=r"h\.\d+\.attn\.bias|position_ids",
-)
-LAYOUTS = (GPT2, OPENAI_GPT)
+LAYOUTS = gpt2.LAYOUTS
 
 
 def tensors(model, grad=False):
@@ -119,20 +31,25 @@ def tensors(model, grad=False):
     (Conv1D weights (in, out)). A tied head has no key of its own: wte's gradient is the sum of both uses."""
     read = model.params.grad_of if grad else model.params.__getitem__
     return {
-        theirs: np.array(to_host(read(ours)).T if transposed else to_host(read(ours)), order="C")
+        theirs: np.array(to_host(part_of(read, ours)).T if transposed else to_host(part_of(read, ours)), order="C")
         for ours, theirs, transposed in key_table(layout_of(model.config), model.config)
     }
 
 
+def part_of(read, ours):
+    """read(name) of a tensor, or of "name[e]" its e-th part, a view."""
+    name, _, part = ours.partition("[")
+    return read(name)[int(part[:-1])] if part else read(name)
+
+
 def layout_of(config):
     """The Layout that stores models of this config. Raises InputError when transformers has no such model."""
-    layout = next(
-        layout for layout in LAYOUTS if layout.config is type(config) and layout.ours["norm_first"] == config.norm_first
-    )
-    inner_is_free = "n_inner" not in layout.ours or config.inner == 4 * config.n_embd
-    if not inner_is_free:
-        raise InputError(f"n_inner is {config.n_inner}: {layout.model_type} directories have n_inner 4 n_embd = "
-                         f"{4 * config.n_embd}; use that, or norm_first=True")  # fmt: skip
+    for layout in LAYOUTS:
+        if layout.config is type(config) and all(getattr(config, name) == says for name, says in layout.ours.items()):
+            break
+    else:
+        raise InputError(f"transformers has no model like {config}")
+    layout.check(config)
     if config.activation not in layout.activations.values():
         raise InputError(f"activation is {config.activation}: {layout.model_type} directories know only "
                          f"{' and '.join(set(layout.activations.values()))}; use that, or norm_first=True")  # fmt: skip
@@ -140,13 +57,24 @@ def layout_of(config):
 
 
 def key_table(layout, config):
-    """[(our name, their key, transposed)] of a model: the layout's table written out for each layer."""
+    """[(our name, their key, transposed)] of a model: the layout's table written out for each of its tensors.
+
+    Raises InputError when transformers' model has no place for one of them.
+    """
+    numbers = {}  # our name with {i} in the place of the layer -> [(layer, shape)]
+    for name, (shape, _) in layout.spec(config).items():
+        layer = re.search(r"\.(\d+)\.", name)
+        template = name if layer is None else name.replace(layer[0], ".{i}.", 1)
+        numbers.setdefault(template, []).append((layer and layer[1], shape))
     rows = []
     for ours, theirs, transposed in layout.table:
-        if config.tied_head and theirs in layout.tied:
-            continue
-        layers = range(config.n_layer) if "{i}" in ours else (0,)
-        rows += [(ours.format(i=i), theirs.format(i=i), transposed) for i in layers]
+        name, _, part = ours.partition("[")
+        for i, shape in numbers.get(name, ()):
+            parts = range(shape[0]) if part else (0,)
+            rows += [(ours.format(i=i, e=e), theirs.format(i=i, e=e), transposed) for e in parts]
+    absent = numbers.keys() - {ours.partition("[")[0] for ours, _, _ in layout.table}
+    if absent:
+        raise InputError(f"transformers' {layout.architecture} has no place for {listed(sorted(absent))}")
     return rows
 
 
@@ -173,17 +101,12 @@ def config_json(model, layout, tokenizer=None):
     """What config.json says of a model."""
     config = model.config
     activation = next(theirs for theirs, ours in layout.activations.items() if ours == config.activation)
-    end_of_text = None if tokenizer is None else tokenizer.special_tokens.get(END_OF_TEXT)
     return {
         "model_type": layout.model_type,
         "architectures": [layout.architecture],
         **{theirs: getattr(config, ours) for theirs, (ours, _) in layout.fields.items()},
         layout.activation_key: activation,
-        "embd_pdrop": config.dropout,
-        "attn_pdrop": 0.0,  # our blocks drop nothing inside attention
-        "bos_token_id": end_of_text,
-        "eos_token_id": end_of_text,
-        "initializer_range": 0.02,
+        **layout.also(config, tokenizer),
         "dtype": str(model.params.dtype),
         **layout.required,
     }
@@ -203,7 +126,7 @@ def load(directory, dtype=None, device="cpu"):
     layout, config = read_config(directory / CONFIG)
     files = open_weights(directory)
     for file in files:
-        config = check_metadata(file, config)
+        config = check_metadata(file, layout, config)
     names = match_names(files, layout, config, directory)
     if dtype is None:
         codes = {file.entries[key].code for file in files for key in file.entries if stripped(layout, key) in names}
@@ -233,7 +156,7 @@ def read_config(path):
     if activation is None:
         raise InputError(f"{path}: {layout.activation_key} is {values[layout.activation_key]!r}, which is not "
                          f"supported; expected {' or '.join(layout.activations)}")  # fmt: skip
-    ours = layout.ours | {"activation": activation, "init": "gpt2"}
+    ours = layout.ours | layout.unsaid | {"activation": activation}
     for key, (name, default) in layout.fields.items():
         ours[name] = checked(path, key, values.get(key, default), default)
     try:
@@ -272,7 +195,7 @@ def open_weights(directory):
     return files
 
 
-def check_metadata(file, config):
+def check_metadata(file, layout, config):
     """Compares config.json with the config that we wrote beside the weights, where there is one: a changed n_head would
     fit every shape. Returns the config with what config.json cannot say."""
     if "config" not in file.metadata:
@@ -286,9 +209,9 @@ def check_metadata(file, config):
         raise InputError(f"{file.path}: the config in its metadata cannot be read: the file was damaged") from None
     for name, value in asdict(written).items():
         ours = getattr(config, name)
-        if name not in ("dropout", "init", "n_inner") and ours != value:
+        if name not in ("dropout", *layout.unsaid) and ours != value:
             raise InputError(f"{file.path} was written for {name} {value}; {CONFIG} beside it says {ours}")
-    return replace(config, init=written.init, n_inner=written.n_inner)
+    return replace(config, **{name: getattr(written, name) for name in layout.unsaid})
 
 
 def stripped(layout, key):
@@ -296,7 +219,8 @@ def stripped(layout, key):
 
 
 def match_names(files, layout, config, directory):
-    """{their key without prefix: (our name, transposed)}, after comparing names, shapes and dtypes with the config."""
+    """{their key without prefix: (our name, transposed, whether it only repeats that tensor)}, after comparing names,
+    shapes and dtypes with the config."""
     stored = {}
     for file in files:
         for key, entry in file.entries.items():
@@ -308,19 +232,19 @@ def match_names(files, layout, config, directory):
     where = files[0].path if len(files) == 1 else directory / INDEX
     if config.n_layer > len(stored):  # before building a table of that many layers
         raise InputError(f"{where}: {CONFIG} says n_layer {config.n_layer}; there are only {len(stored)} tensors")
-    rows = key_table(layout, config)
-    names = {stripped(layout, theirs): (ours, transposed) for ours, theirs, transposed in rows}
-    if config.tied_head:  # a stored copy: compared when it is read
-        names |= {theirs: (ours, False) for theirs, ours in layout.tied.items() if theirs in stored}
+    spec = layout.spec(config)
+    names = {theirs: (ours, False, True) for theirs, ours in layout.tied.items() if theirs in stored and ours in spec}
+    for ours, theirs, transposed in key_table(layout, config):
+        names[stripped(layout, theirs)] = ours, transposed, False
     missing = sorted(names.keys() - stored.keys())
     unexpected = sorted(stored.keys() - names.keys())
     if missing or unexpected:
         found = {"missing": missing, "unexpected": unexpected}
         problems = "; ".join(f"{kind}: {listed(keys)}" for kind, keys in found.items() if keys)
         raise InputError(f"{where} does not hold the tensors of this {layout.model_type} model; {problems}")
-    spec = layout.spec(config)
-    for name, (ours, transposed) in names.items():
-        shape, entry = spec[ours][0], stored[name]
+    for name, (ours, transposed, _) in names.items():
+        ours, _, part = ours.partition("[")
+        shape, entry = spec[ours][0][1:] if part else spec[ours][0], stored[name]
         shape = shape[::-1] if transposed else shape
         if entry.shape != shape:
             raise InputError(f"{where}: {name} has shape {list(entry.shape)}; {CONFIG} makes it {list(shape)}")
@@ -331,16 +255,16 @@ def match_names(files, layout, config, directory):
 
 def copy_tensors(files, layout, names, model):
     """Reads every tensor into the model. A stored copy of a tied tensor must equal it."""
-    tied, copies = layout.tied if model.config.tied_head else {}, []
+    copies = []
     for file in files:
         for key, entry, array in file.read():
             name = stripped(layout, key)
             if name not in names:
                 continue
-            ours, transposed = names[name]
-            target = model.params[ours]
+            ours, transposed, copied = names[name]
+            target = part_of(model.params.__getitem__, ours)
             array = as_float(entry.code, array).astype(target.dtype)
-            if name in tied:
+            if copied:
                 copies.append((name, ours, array))
             else:
                 target[...] = model.xp.asarray(array.T if transposed else array)

@@ -1,0 +1,99 @@
+"""The directories of GPT-2 and of OpenAI-GPT (GPT-1)."""
+
+from scratchgpt.errors import InputError
+from scratchgpt.interop.layout import Layout
+from scratchgpt.models.gpt import GPT, GPTConfig, parameter_spec
+from scratchgpt.tokenizers.formats import END_OF_TEXT
+
+BLOCK = (  # transformers' Conv1D keeps (in, out), so weights of linear maps are transposed
+    ("blocks.{i}.ln1.weight", "transformer.h.{i}.ln_1.weight", False),
+    ("blocks.{i}.ln1.bias", "transformer.h.{i}.ln_1.bias", False),
+    ("blocks.{i}.attn.qkv.weight", "transformer.h.{i}.attn.c_attn.weight", True),
+    ("blocks.{i}.attn.qkv.bias", "transformer.h.{i}.attn.c_attn.bias", False),
+    ("blocks.{i}.attn.out.weight", "transformer.h.{i}.attn.c_proj.weight", True),
+    ("blocks.{i}.attn.out.bias", "transformer.h.{i}.attn.c_proj.bias", False),
+    ("blocks.{i}.ln2.weight", "transformer.h.{i}.ln_2.weight", False),
+    ("blocks.{i}.ln2.bias", "transformer.h.{i}.ln_2.bias", False),
+    ("blocks.{i}.mlp.up.weight", "transformer.h.{i}.mlp.c_fc.weight", True),
+    ("blocks.{i}.mlp.up.bias", "transformer.h.{i}.mlp.c_fc.bias", False),
+    ("blocks.{i}.mlp.down.weight", "transformer.h.{i}.mlp.c_proj.weight", True),
+    ("blocks.{i}.mlp.down.bias", "transformer.h.{i}.mlp.c_proj.bias", False),
+)
+FIELDS = {
+    "vocab_size": ("vocab_size", 50257), "n_positions": ("n_ctx", 1024), "n_layer": ("n_layer", 12),
+    "n_head": ("n_head", 12), "n_embd": ("n_embd", 768), "layer_norm_epsilon": ("layer_norm_eps", 1e-5),
+    "resid_pdrop": ("dropout", 0.1), "tie_word_embeddings": ("tied_head", True),
+}  # fmt: skip
+UNSAID = {"init": "gpt2", "n_inner": None}
+
+
+def also(config, tokenizer):
+    end_of_text = None if tokenizer is None else tokenizer.special_tokens.get(END_OF_TEXT)
+    return {
+        "embd_pdrop": config.dropout,
+        "attn_pdrop": 0.0,  # our blocks drop nothing inside attention
+        "bos_token_id": end_of_text,
+        "eos_token_id": end_of_text,
+        "initializer_range": 0.02,
+    }
+
+
+def check_gpt1(config):
+    if config.inner != 4 * config.n_embd:
+        raise InputError(f"n_inner is {config.n_inner}: openai-gpt directories have n_inner 4 n_embd = "
+                         f"{4 * config.n_embd}; use that, or norm_first=True")  # fmt: skip
+
+
+GPT2 = Layout(
+    model_type="gpt2",
+    architecture="GPT2LMHeadModel",
+    model=GPT,
+    config=GPTConfig,
+    spec=parameter_spec,
+    ours={"norm_first": True},
+    table=(
+        ("wte", "transformer.wte.weight", False),
+        ("wpe", "transformer.wpe.weight", False),
+        *BLOCK,
+        ("ln_f.weight", "transformer.ln_f.weight", False),
+        ("ln_f.bias", "transformer.ln_f.bias", False),
+        ("head.weight", "lm_head.weight", False),
+    ),
+    fields=FIELDS | {"n_inner": ("n_inner", None)},
+    activation_key="activation_function",
+    activations={
+        "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu_python_tanh": "gelu_tanh",
+        "gelu_fast": "gelu_tanh", "gelu_accurate": "gelu_tanh", "gelu": "gelu", "gelu_python": "gelu",
+    },
+    unsaid=UNSAID,
+    also=also,
+    required={
+        "scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False, "reorder_and_upcast_attn": False,
+        "add_cross_attention": False,
+    },
+    tied={"lm_head.weight": "wte"},
+    buffers=r"h\.\d+\.attn\.(bias|masked_bias)",
+)  # fmt: skip
+OPENAI_GPT = Layout(
+    model_type="openai-gpt",
+    architecture="OpenAIGPTLMHeadModel",
+    model=GPT,
+    config=GPTConfig,
+    spec=parameter_spec,
+    ours={"norm_first": False},
+    table=(
+        ("wte", "transformer.tokens_embed.weight", False),
+        ("wpe", "transformer.positions_embed.weight", False),
+        *BLOCK,
+        ("head.weight", "lm_head.weight", False),
+    ),
+    fields=FIELDS | {"vocab_size": ("vocab_size", 40478), "n_positions": ("n_ctx", 512)},
+    activation_key="afn",
+    activations={"gelu": "gelu_tanh"},  # this family's "gelu" is the tanh one
+    unsaid=UNSAID,
+    also=also,
+    check=check_gpt1,
+    tied={"lm_head.weight": "wte"},
+    buffers=r"h\.\d+\.attn\.bias|position_ids",
+)
+LAYOUTS = (GPT2, OPENAI_GPT)
