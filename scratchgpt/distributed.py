@@ -8,7 +8,7 @@ more than a long one's.
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -53,6 +53,7 @@ class Shards:
         self.threads = threads if model.xp is np else 1
         self.pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
         self.extra = []  # gradients of shards 1, 2, ...: (flat, views)
+        self.routed = []  # what model.routed says of each piece of the last step, where there are mixtures of experts
 
     def loss_and_grad(self, micro_batches, seed=None, step=0):
         """The mean loss over all targets of `micro_batches`, a list of batches as model.loss takes them; its gradient
@@ -63,6 +64,7 @@ class Shards:
         store = self.model.params
         micro_batches = [{name: array for name, array in batch.items() if array is not None} for batch in micro_batches]
         gradients = [(store.grad, store.g), *self.extra]
+        self.routed = []
         for flat, _ in gradients:
             flat.fill(0)
         whole = [
@@ -81,18 +83,28 @@ class Shards:
         while len(self.extra) < len(parts) - 1:
             self.extra.append(store.new_grad())
         gradients = [store.g, *(views for _, views in self.extra)]
+        mixtures = getattr(self.model.config, "moe", None) is not None
 
         def shard(part, g):
-            loss = 0.0
+            loss, routed = 0.0, []
             with silence_float_warnings(self.model.xp):  # per thread; the caller looks at the results
                 for piece in split_rows(part, -(-len(part.batch["input_ids"]) // self.rows_at_once(part.batch))):
                     piece_loss, cache = self.model.loss(piece.batch, denominator, piece.key, piece.first_row)
+                    if mixtures:
+                        routed.append(self.model.routed(cache))
                     self.model.backward(cache, g)
                     loss = loss + piece_loss
-            return loss
+            return loss, routed
 
         with blas_threads(1):
-            return sum((map if self.pool is None else self.pool.map)(shard, parts, gradients))
+            losses, routed = zip(*(map if self.pool is None else self.pool.map)(shard, parts, gradients))
+        self.routed += chain(*routed)
+        return sum(losses)
+
+    def routing(self):
+        """(load, balance) of the last step, as model.routed gives them: sums over its shards, exact however it was
+        divided, because a load counts tokens and a balancing loss is about one sequence."""
+        return tuple(map(sum, zip(*self.routed)))
 
     def rows_at_once(self, batch):
         """How many rows a shard takes through forward and backward together: as many as keep ACTIVATION_BYTES."""

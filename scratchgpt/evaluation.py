@@ -41,7 +41,7 @@ def evaluate(model, ids, n_bytes=None, threads=None, max_windows=None):
     def nats(start):
         batch = {"input_ids": inputs[start : start + rows], "labels": labels[start : start + rows]}
         with silence_float_warnings(model.xp):  # infinite is an answer; the caller looks
-            return float(to_host(model.loss(batch, denominator=1)[0]))
+            return float(to_host(model.loss(batch, denominator=1, balance=False)[0]))
 
     with blas_threads(1), ThreadPoolExecutor(threads) as pool:
         total = math.fsum(pool.map(nats, range(0, len(inputs), rows)))

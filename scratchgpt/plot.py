@@ -1,4 +1,4 @@
-"""loss.png: the curves of a run between the entropy lines of its token stream."""
+"""loss.png: the curves of a run between the entropy lines of its token stream; moe_load.png: its experts' load."""
 
 from scratchgpt.files import write_atomically
 
@@ -49,6 +49,46 @@ def draw_loss(path, history, lines, title):
     axes.set_ylabel("loss, nats per token", color=INK)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
+    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png"))
+
+
+MOST_MIXTURES = 6  # drawn beside each other; of more, some from the first to the last
+
+
+def draw_load(path, runs, top_k):
+    """Writes moe_load.png: for each mixture of experts, the share of the tokens that goes to each expert against the
+    step, one line an expert; all would lie on the dashed line if the load were even.
+
+    runs: {name: history}, a row of panels each: one run, or the same one with and without balancing. history: the
+    records of metrics.jsonl that have an "expert_load", for each mixture the shares of its experts.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    runs = {name: [record for record in history if "expert_load" in record] for name, history in runs.items()}
+    n_mixtures = len(next(iter(runs.values()))[0]["expert_load"])
+    n_drawn = min(n_mixtures, MOST_MIXTURES)
+    drawn = [n_mixtures * i // n_drawn for i in range(n_drawn)]
+    size = (max(5, 2.6 * n_drawn), 3 * len(runs))
+    figure = Figure(figsize=size, dpi=150, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(len(runs), n_drawn, squeeze=False, sharex=True, sharey=True)
+    for (name, history), row in zip(runs.items(), panels):
+        for mixture, axes in zip(drawn, row):
+            shares = list(zip(*(record["expert_load"][mixture] for record in history)))  # (E, records)
+            even = top_k / len(shares)
+            steps = [record["step"] for record in history]
+            for share in shares:
+                axes.plot(steps, share, color=TRAINING, lw=1.1, alpha=0.7)
+            axes.axhline(even, color=GREY, lw=0.9, ls=(0, (5, 4)))
+            axes.set_title(f"mixture {mixture + 1}" + (f", {name}" if name else ""), color=INK, fontsize=9, loc="left")
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+            axes.yaxis.set_major_formatter(PercentFormatter(1))
+        row[0].set_ylabel(f"tokens that go to each expert\n(dashed: {even:.1%}, the even share)", color=INK, fontsize=9)
+    panels[0][0].set_ylim(bottom=0)
+    figure.supxlabel("step", color=INK, fontsize=10)
     write_atomically(path, lambda temporary: figure.savefig(temporary, format="png"))
 
 

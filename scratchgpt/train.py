@@ -24,12 +24,12 @@ from scratchgpt.files import write_text
 from scratchgpt.models.gpt import training_flops_per_token
 from scratchgpt.ops import watched
 from scratchgpt.optim import AdamW, cosine_schedule
-from scratchgpt.plot import draw_loss
+from scratchgpt.plot import draw_load, draw_loss
 from scratchgpt.progress import Progress
 
-METRICS_FILE, LOSS_FILE = "metrics.jsonl", "loss.png"
+METRICS_FILE, LOSS_FILE, LOAD_FILE = "metrics.jsonl", "loss.png", "moe_load.png"
 RUN_FILES = (  # a directory that holds one of these holds a run
-    STATE_FILE, METRICS_FILE, LOSS_FILE, "config.json", "model.safetensors", "tokenizer.json", "vocab.json",
+    STATE_FILE, METRICS_FILE, LOSS_FILE, LOAD_FILE, "config.json", "model.safetensors", "tokenizer.json", "vocab.json",
     "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json",
 )  # fmt: skip
 EVALUATION_WINDOWS = 32  # of the validation text, while training; at the end it is read whole
@@ -134,6 +134,8 @@ class Trainer:
         if not math.isfinite(norm) or not math.isfinite(loss):
             raise NonFiniteError(self._non_finite(loss, norm))
         self.optimizer.step(self.learning_rate(), config.grad_clip or None, norm)
+        if self.shards.routed:
+            self.model.move_biases(self.shards.routing()[0])
         self.done += 1
         return loss, norm
 
@@ -199,6 +201,8 @@ class Trainer:
                     "step": self.done, "tokens": self.done * self.tokens_per_step, "loss": loss, "lr": lr,
                     "grad_norm": norm, "tokens_per_s": round(rate, 1), "mfu": self._mfu(rate),
                 }  # fmt: skip
+                if self.shards.routed:
+                    record |= self._routing(loss)
                 if evaluates:
                     record["val_loss"] = self._glance()
                 left = (time.monotonic() - begun) / (self.done - first) * (config.steps - self.done)
@@ -209,6 +213,13 @@ class Trainer:
                 self.save()
                 if self.stop_signal and not last:
                     self._stop()
+
+    def _routing(self, loss):
+        """What a record says of mixtures of experts: the loss without and with balancing, and each one's share of the
+        tokens that went to each of its experts; evenly it would be top_k / n_experts."""
+        load, balance = map(to_host, self.shards.routing())
+        shares = load * self.model.config.moe.top_k / load.sum(1, keepdims=True)
+        return {"loss": loss - float(balance), "balance_loss": float(balance), "expert_load": shares.round(4).tolist()}
 
     def _mfu(self, rate):
         """Model FLOPs utilization (Chowdhery et al. 2022): what the model needs per second / what a product reaches."""
@@ -255,12 +266,14 @@ class Trainer:
         return whole
 
     def draw(self):
-        """Draws loss.png in the run's directory."""
+        """Draws loss.png in the run's directory, and moe_load.png where there are mixtures of experts."""
         if self.out is not None:
             config = self.model.config
             shape = f"{config.n_layer} layers, {config.n_head} heads, width {config.n_embd}, context {config.n_ctx}"
             with self._writing(self.out / LOSS_FILE):
                 draw_loss(self.out / LOSS_FILE, self.history, self.lines, f"GPT, {shape}, {config.vocab_size:,} tokens")
+                if self.shards.routed:
+                    draw_load(self.out / LOAD_FILE, {"": self.history}, config.moe.top_k)
 
     # ---- signals
 
