@@ -332,9 +332,7 @@ CASES = {
     "attention, scale 1": lambda rng: attention(rng, 2, 5, 5, 3, 2, scale=1.0),
     "attention, grouped": lambda rng: attention(rng, 2, 5, 7, 6, 3, G=2),
     "attention, one head of keys": lambda rng: attention(rng, 2, 3, 5, 3, 2, G=1, Dv=7, mask="tail", causal=False),
-    "attention, everything": lambda rng: attention(
-        rng, 3, 2, 5, 4, 3, True, "row", (1, 4, 2, 5), G=2, Dv=7, scale=0.7
-    ),
+    "attention, everything": lambda rng: attention(rng, 3, 2, 5, 4, 3, True, "row", (1, 4, 2, 5), G=2, Dv=7, scale=0.7),
     "dropout": lambda rng: dropout(rng, (2, 3, 5), 0.3),
     "dropout, p 0": lambda rng: dropout(rng, (3, 5), 0.0),
     "dropout, most": lambda rng: dropout(rng, (7, 5), 0.9, key=1, start=2**32 - 11),

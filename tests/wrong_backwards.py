@@ -67,20 +67,26 @@ def embedding_repeated_ids_add_once(dout, cache):
     return dwte, reference.embedding_backward(dout, cache)[1]
 
 
-def embedding_start_ignored(dout, cache):
+def embedding_with_positions(change, dout, cache):
+    """The right gradients with change(dwpe), where there are positions."""
     dwte, dwpe = reference.embedding_backward(dout, cache)
-    return dwte, np.roll(dwpe, -cache[3], 0)
+    return dwte, None if dwpe is None else change(dwpe)
+
+
+def embedding_start_ignored(dout, cache):
+    return embedding_with_positions(lambda dwpe: np.roll(dwpe, -cache[3], 0), dout, cache)
 
 
 def embedding_positions_not_summed_over_the_batch(dout, cache):
-    dwte, dwpe = reference.embedding_backward(dout, cache)
-    dwpe[cache[3] : cache[3] + dout.shape[1]] = dout[0]
-    return dwte, dwpe
+    def first_row_alone(dwpe):
+        dwpe[cache[3] : cache[3] + dout.shape[1]] = dout[0]
+        return dwpe
+
+    return embedding_with_positions(first_row_alone, dout, cache)
 
 
 def embedding_positions_averaged_over_the_batch(dout, cache):
-    dwte, dwpe = reference.embedding_backward(dout, cache)
-    return dwte, dwpe / dout.shape[0]
+    return embedding_with_positions(lambda dwpe: dwpe / dout.shape[0], dout, cache)
 
 
 def embedding_divided_by_the_number_of_uses(dout, cache):
@@ -90,8 +96,7 @@ def embedding_divided_by_the_number_of_uses(dout, cache):
 
 
 def embedding_positions_forgotten(dout, cache):
-    dwte, dwpe = reference.embedding_backward(dout, cache)
-    return dwte, 0 * dwpe
+    return embedding_with_positions(lambda dwpe: 0 * dwpe, dout, cache)
 
 
 # layer_norm: cache (xhat, rstd, weight)
@@ -227,7 +232,217 @@ def gelu_exact_slope_of_relu(dout, cache):
     return dout * (cache[0] > 0)
 
 
-# attention: cache (q, k, v, probs, bias_shape)
+# rms_norm: cache (xhat, rstd, weight)
+
+
+def rms_norm_with_dx(dx, dout, cache):
+    return dx, reference.rms_norm_backward(dout, cache)[1]
+
+
+def rms_norm_square_term_missing(dout, cache):
+    _, rstd, weight = cache
+    return rms_norm_with_dx(dout * weight * rstd, dout, cache)
+
+
+def rms_norm_square_term_with_the_wrong_sign(dout, cache):
+    xhat, rstd, weight = cache
+    dxhat = dout * weight
+    return rms_norm_with_dx((dxhat + xhat * (dxhat * xhat).mean(-1, keepdims=True)) * rstd, dout, cache)
+
+
+def rms_norm_sum_for_mean(dout, cache):
+    xhat, rstd, weight = cache
+    dxhat = dout * weight
+    return rms_norm_with_dx((dxhat - xhat * (dxhat * xhat).sum(-1, keepdims=True)) * rstd, dout, cache)
+
+
+def rms_norm_centred_like_layer_norm(dout, cache):
+    return reference.layer_norm_backward(dout, cache)[:2]
+
+
+def rms_norm_rstd_missing(dout, cache):
+    dx, dweight = reference.rms_norm_backward(dout, cache)
+    return dx / cache[1], dweight
+
+
+def rms_norm_weight_missing_on_the_way_back(dout, cache):
+    xhat, rstd, weight = cache
+    return rms_norm_with_dx(reference.rms_norm_backward(dout, (xhat, rstd, np.ones_like(weight)))[0], dout, cache)
+
+
+def rms_norm_dweight_of_the_first_row(dout, cache):
+    dx, _ = reference.rms_norm_backward(dout, cache)
+    C = dout.shape[-1]
+    return dx, (dout * cache[0]).reshape(-1, C)[0].copy()
+
+
+# relu: cache (positive,)
+
+
+def relu_is_the_identity(dout, cache):
+    return dout.copy()
+
+
+def relu_mask_inverted(dout, cache):
+    return dout * ~cache[0]
+
+
+def relu_mask_of_dout(dout, cache):
+    return dout * (dout > 0)
+
+
+def relu_dout_forgotten(dout, cache):
+    return cache[0].astype(dout.dtype)
+
+
+def relu_leaks(dout, cache):
+    return dout * np.where(cache[0], 1, 0.01)
+
+
+# tanh: cache (slope,)
+
+
+def tanh_slope_forgotten(dout, cache):
+    return dout.copy()
+
+
+def tanh_slope_of_sigmoid(dout, cache):
+    out = np.sqrt(1 - cache[0])  # up to its sign
+    return dout * out * (1 - out)
+
+
+def tanh_not_squared(dout, cache):
+    return dout * (1 - np.sqrt(1 - cache[0]))
+
+
+def tanh_slope_twice(dout, cache):
+    return dout * cache[0] * cache[0]
+
+
+def tanh_dout_forgotten(dout, cache):
+    return cache[0].copy()
+
+
+# silu: cache (x, gate)
+
+
+def silu_gate_alone(dout, cache):
+    return dout * cache[1]
+
+
+def silu_slope_of_sigmoid_alone(dout, cache):
+    x, gate = cache
+    return dout * x * gate * (1 - gate)
+
+
+def silu_x_missing(dout, cache):
+    _, gate = cache
+    return dout * gate * (2 - gate)
+
+
+def silu_one_minus_forgotten(dout, cache):
+    x, gate = cache
+    return dout * (gate + x * gate * gate)
+
+
+def silu_slope_of_relu(dout, cache):
+    return dout * (cache[0] > 0)
+
+
+# glu: cache (hidden, up, activation, the activation's cache)
+
+
+def glu_gradients_swapped(dout, cache):
+    dgate, dup = reference.glu_backward(dout, cache)
+    return dup, dgate
+
+
+def glu_up_missing(dout, cache):
+    hidden, up, activation, inner = cache
+    return reference.glu_backward(dout, (hidden, np.ones_like(up), activation, inner))
+
+
+def glu_dup_of_the_gate_before_the_activation(dout, cache):
+    dgate, _ = reference.glu_backward(dout, cache)
+    inner = cache[3]
+    return dgate, dout * inner[0]
+
+
+def glu_slope_missing(dout, cache):
+    hidden, up, _, _ = cache
+    return dout * up, dout * hidden
+
+
+def glu_hidden_for_its_slope(dout, cache):
+    hidden, up, _, _ = cache
+    return dout * up * hidden, dout * hidden
+
+
+# rotary: cache (cos, sin, interleaved)
+
+
+def rotary_turned_forward_again(dout, cache):
+    return reference.turned(dout, *cache)
+
+
+def rotary_is_the_identity(dout, cache):
+    return dout.copy()
+
+
+def rotary_cosine_alone(dout, cache):
+    cos, sin, interleaved = cache
+    return reference.turned(dout, cos, 0 * sin, interleaved)
+
+
+def rotary_other_layout_on_the_way_back(dout, cache):
+    cos, sin, interleaved = cache
+    return reference.turned(dout, cos, -sin, not interleaved)
+
+
+def rotary_columns_that_pass_are_lost(dout, cache):
+    dx = reference.rotary_backward(dout, cache)
+    dx[..., : dx.shape[-1] - 2 * cache[0].shape[-1]] = 0
+    return dx
+
+
+def rotary_start_ignored(dout, cache):
+    cos, sin, interleaved = cache
+    back = cos * cos[:1] + sin * sin[:1], sin * cos[:1] - cos * sin[:1]  # angles counted from the first one
+    return reference.turned(dout, back[0], -back[1], interleaved)
+
+
+# position_bias: cache (buckets, table_shape)
+
+
+def position_bias_last_pair_wins(dout, cache):
+    buckets, shape = cache
+    dtable = np.zeros(shape)
+    dtable[buckets] = dout[0].transpose(1, 2, 0)
+    return dtable
+
+
+def position_bias_averaged_over_the_pairs(dout, cache):
+    buckets, shape = cache
+    uses = np.bincount(buckets.ravel(), minlength=shape[0])
+    return reference.position_bias_backward(dout, cache) / np.maximum(uses, 1)[:, None]
+
+
+def position_bias_distance_the_other_way(dout, cache):
+    buckets, shape = cache
+    return reference.position_bias_backward(dout[:, :, ::-1, ::-1], (buckets, shape))
+
+
+def position_bias_of_the_first_query(dout, cache):
+    buckets, shape = cache
+    return reference.position_bias_backward(dout[:, :, -1:], (buckets[-1:], shape))
+
+
+def position_bias_heads_summed(dout, cache):
+    dtable = reference.position_bias_backward(dout, cache)
+    return np.repeat(dtable.mean(1, keepdims=True), dtable.shape[1], 1)
+
+
+# attention: cache (q, k, v, probs, bias_shape, scale)
 
 
 def attention_with(dq, dk, dv, dbias, dout, cache):
@@ -238,17 +453,27 @@ def attention_with(dq, dk, dv, dbias, dout, cache):
 
 def attention_from_dscores(dscores, dout, cache, scale=None):
     """The right way back from d loss / d scores (B, H, T, S) to q, k and the bias."""
-    q, k, _, _, bias_shape = cache
-    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
-    dq = np.einsum("bhts,bshd->bthd", dscores, k) * scale
-    dk = np.einsum("bhts,bthd->bshd", dscores, q) * scale
+    q, k, _, _, bias_shape, right_scale = cache
+    scale = right_scale if scale is None else scale
+    dq = np.einsum("bhts,bshd->bthd", dscores, for_each_head(k, q)) * scale
+    dk = over_groups(np.einsum("bhts,bthd->bshd", dscores, q) * scale, k)
     return attention_with(dq, dk, None, None if bias_shape is None else sum_to(dscores, bias_shape), dout, cache)
+
+
+def for_each_head(shared, q):
+    """k or v (B, S, G, D) with a copy for each of q's H heads."""
+    return np.repeat(shared, q.shape[2] // shared.shape[2], 2)
+
+
+def over_groups(gradient, shared):
+    """A gradient (B, S, H, D) summed over the heads that share k or v (B, S, G, D)."""
+    return gradient.reshape(*shared.shape[:3], -1, shared.shape[3]).sum(3)
 
 
 def attention_dscores(dout, cache):
     """(probs, dprobs, dscores), all (B, H, T, S)."""
-    _, _, v, probs, _ = cache
-    dprobs = np.einsum("bthd,bshd->bhts", dout, v)
+    q, _, v, probs, _, _ = cache
+    dprobs = np.einsum("bthd,bshd->bhts", dout, for_each_head(v, q))
     return probs, dprobs, probs * (dprobs - (dprobs * probs).sum(-1, keepdims=True))
 
 
@@ -277,21 +502,21 @@ def attention_softmax_sum_over_queries(dout, cache):
 
 
 def attention_mask_ignored_in_backward(dout, cache):
-    q, k, v, _, bias_shape = cache
+    q, k, v, _, bias_shape, scale = cache
     _, unmasked = reference.attention_forward(q, k, v, causal=False)
-    return reference.attention_backward(dout, (*unmasked[:4], bias_shape))
+    return reference.attention_backward(dout, (*unmasked[:4], bias_shape, scale))
 
 
 def attention_gradients_of_a_row_that_sees_nothing(dout, cache):
-    q, k, v, probs, bias_shape = cache
+    q, k, v, probs, *options = cache
     empty = probs.sum(-1, keepdims=True) == 0
-    return reference.attention_backward(dout, (q, k, v, np.where(empty, 1 / probs.shape[-1], probs), bias_shape))
+    return reference.attention_backward(dout, (q, k, v, np.where(empty, 1 / probs.shape[-1], probs), *options))
 
 
 def attention_dv_from_transposed_probs(dout, cache):
     probs = cache[3]
     square = probs.shape[2] == probs.shape[3]
-    dv = np.einsum("bhst,bthd->bshd", probs, dout) if square else None
+    dv = over_groups(np.einsum("bhst,bthd->bshd", probs, dout), cache[2]) if square else None
     return attention_with(None, None, dv, None, dout, cache)
 
 
@@ -311,6 +536,30 @@ def attention_dbias_not_summed_over_the_batch(dout, cache):
 def attention_dbias_with_the_scale(dout, cache):
     dq, dk, dv, dbias = reference.attention_backward(dout, cache)
     return dq, dk, dv, None if dbias is None else dbias / math.sqrt(dq.shape[-1])
+
+
+def attention_scale_option_ignored(dout, cache):
+    scale = 1 / math.sqrt(cache[0].shape[-1])
+    return attention_from_dscores(attention_dscores(dout, cache)[2], dout, cache, scale)
+
+
+def attention_shared_keys_of_one_head(dout, cache):
+    q, k, _, _, _, scale = cache
+    dk = np.einsum("bhts,bthd->bshd", attention_dscores(dout, cache)[2], q) * scale
+    return attention_with(None, dk[:, :, :: q.shape[2] // k.shape[2]], None, None, dout, cache)
+
+
+def attention_shared_values_averaged(dout, cache):
+    q, _, v, _, _, _ = cache
+    dv = reference.attention_backward(dout, cache)[2]
+    return attention_with(None, None, dv * v.shape[2] / q.shape[2], None, dout, cache)
+
+
+def attention_groups_of_every_other_head(dout, cache):
+    _, _, v, probs, _, _ = cache
+    B, S, G, D = v.shape
+    dv = np.einsum("bhts,bthd->bshd", probs, dout).reshape(B, S, -1, G, D).sum(2)
+    return attention_with(None, None, dv, None, dout, cache)
 
 
 def attention_heads_mixed_up(dout, cache):
@@ -383,18 +632,19 @@ def residual_dropout_gradient_halved_between_the_ways(dout, cache):
     return dout / 2, reference.dropout_backward(dout / 2, cache)
 
 
-# cross_entropy: cache (x, weight, targets, token_weights, log_total)
+# cross_entropy: cache (x, weight, targets, token_weights, log_total, bias)
 
 
 def cross_entropy_from_dlogits(dlogits, cache):
-    x, weight, _, _, _ = cache
-    return dlogits @ weight, dlogits.T @ x
+    x, weight, *_, bias = cache
+    return (dlogits @ weight, dlogits.T @ x, *([] if bias is None else [dlogits.sum(0)]))
 
 
 def cross_entropy_parts(cache):
     """softmax (N, V), onehot (N, V), token weights (N, 1)."""
-    x, weight, targets, token_weights, log_total = cache
-    return np.exp(x @ weight.T - log_total[:, None]), np.eye(len(weight))[targets], token_weights[:, None]
+    x, weight, targets, token_weights, log_total, bias = cache
+    logits = reference.head_logits(x, weight, bias)
+    return np.exp(logits - log_total[:, None]), np.eye(len(weight))[targets], token_weights[:, None]
 
 
 def cross_entropy_token_weights_forgotten(dout, cache):
@@ -431,18 +681,139 @@ def cross_entropy_sign_flipped(dout, cache):
 
 
 def cross_entropy_shifted_targets(dout, cache):
-    x, weight, targets, token_weights, log_total = cache
-    return reference.cross_entropy_backward(dout, (x, weight, (targets + 1) % len(weight), token_weights, log_total))
+    x, weight, targets, *rest = cache
+    return reference.cross_entropy_backward(dout, (x, weight, (targets + 1) % len(weight), *rest))
 
 
 def cross_entropy_last_chunk_of_dweight_wins(dout, cache):
-    x, weight, targets, token_weights, log_total = cache
-    dx, dweight = reference.cross_entropy_backward(dout, cache)
+    x, weight, targets, token_weights, log_total, bias = cache
+    dx, dweight, *dbias = reference.cross_entropy_backward(dout, cache)
     last = slice(-1, None)
     if len(x) > 1:
-        last_rows = (x[last], weight, targets[last], token_weights[last], log_total[last])
+        last_rows = (x[last], weight, targets[last], token_weights[last], log_total[last], bias)
         dweight = reference.cross_entropy_backward(dout, last_rows)[1]
-    return dx, dweight
+    return dx, dweight, *dbias
+
+
+def cross_entropy_bias_forgotten_in_the_logits(dout, cache):
+    *rest, bias = cache
+    return reference.cross_entropy_backward(dout, (*rest, None if bias is None else 0 * bias))
+
+
+def cross_entropy_dbias_not_weighted(dout, cache):
+    dx, dweight, *dbias = reference.cross_entropy_backward(dout, cache)
+    probs, onehot, _ = cross_entropy_parts(cache)
+    return dx, dweight, *[dout * (probs - onehot).sum(0) for _ in dbias]
+
+
+# softmax_cross_entropy: cache (probs, targets, row_weights)
+
+
+def softmax_cross_entropy_target_not_subtracted(dout, cache):
+    probs, _, row_weights = cache
+    return probs * (dout * row_weights)[:, None]
+
+
+def softmax_cross_entropy_weights_forgotten(dout, cache):
+    probs, targets, row_weights = cache
+    return reference.softmax_cross_entropy_backward(dout, (probs, targets, (row_weights != 0) * 1.0))
+
+
+def softmax_cross_entropy_mean_over_rows(dout, cache):
+    return reference.softmax_cross_entropy_backward(dout / len(cache[0]), cache)
+
+
+def softmax_cross_entropy_dloss_forgotten(dout, cache):
+    return reference.softmax_cross_entropy_backward(1.0, cache)
+
+
+def softmax_cross_entropy_every_target_in_every_row(dout, cache):
+    probs, targets, row_weights = cache
+    dlogits = probs.copy()
+    dlogits[:, targets] -= 1
+    return dlogits * (dout * row_weights)[:, None]
+
+
+def softmax_cross_entropy_diagonal_jacobian(dout, cache):
+    probs, targets, row_weights = cache
+    onehot = np.eye(probs.shape[1])[targets]
+    return (probs - 1) * onehot * (dout * row_weights)[:, None]
+
+
+# binary_cross_entropy: cache (errors, row_weights)
+
+
+def binary_cross_entropy_weights_forgotten(dout, cache):
+    return cache[0] * dout
+
+
+def binary_cross_entropy_mean_over_labels(dout, cache):
+    return reference.binary_cross_entropy_backward(dout, cache) / (cache[0].shape[1] + 1)
+
+
+def binary_cross_entropy_sign_flipped(dout, cache):
+    return reference.binary_cross_entropy_backward(-dout, cache)
+
+
+def binary_cross_entropy_dloss_forgotten(dout, cache):
+    return reference.binary_cross_entropy_backward(1.0, cache)
+
+
+def binary_cross_entropy_slope_of_the_sigmoid_too(dout, cache):
+    errors, row_weights = cache
+    probs = errors - np.floor(errors)  # errors are probability - target; targets are 0 and 1
+    return reference.binary_cross_entropy_backward(dout, (errors * probs * (1 - probs), row_weights))
+
+
+# squared_error: cache (errors, row_weights)
+
+
+def squared_error_factor_2_missing(dout, cache):
+    return reference.squared_error_backward(dout, cache) / 2
+
+
+def squared_error_sign_flipped(dout, cache):
+    return reference.squared_error_backward(-dout, cache)
+
+
+def squared_error_weights_forgotten(dout, cache):
+    return 2 * dout * cache[0]
+
+
+def squared_error_slope_of_the_absolute_error(dout, cache):
+    errors, row_weights = cache
+    return np.sign(errors) * (dout * row_weights)[:, None]
+
+
+def squared_error_mean_over_rows(dout, cache):
+    return reference.squared_error_backward(dout, cache) / len(cache[0])
+
+
+# dot: cache (x, y)
+
+
+def dot_dx_of_the_first_candidate(dout, cache):
+    _, dy = reference.dot_backward(dout, cache)
+    return dout[:, :1] * cache[1][:, 0], dy
+
+
+def dot_dx_averaged_over_the_candidates(dout, cache):
+    dx, dy = reference.dot_backward(dout, cache)
+    return dx / dout.shape[1], dy
+
+
+def dot_dy_of_summed_dout(dout, cache):
+    x, y = cache
+    dy = dout.sum(1)[:, None, None] * np.broadcast_to(x[:, None], y.shape)
+    return reference.dot_backward(dout, cache)[0], dy
+
+
+def dot_y_in_its_own_gradient(dout, cache):
+    return reference.dot_backward(dout, cache)[0], dout[:, :, None] * cache[1]
+
+
+def dot_dout_forgotten(dout, cache):
+    return reference.dot_backward(np.ones_like(dout), cache)
 
 
 # softmax: cache (probs,)
@@ -705,11 +1076,22 @@ OPS = (
     "linear",
     "embedding",
     "layer_norm",
+    "rms_norm",
+    "relu",
+    "tanh",
+    "silu",
+    "glu",
+    "rotary",
+    "position_bias",
     "gelu tanh",
     "gelu exact",
     "attention",
     "dropout",
     "residual_dropout",
+    "softmax_cross_entropy",
+    "binary_cross_entropy",
+    "squared_error",
+    "dot",
     "cross_entropy",
     "softmax",
     "sigmoid",

@@ -20,6 +20,7 @@ import math
 from scratchgpt.backend import array_module
 from scratchgpt.errors import InputError
 from scratchgpt.ops.experts import *  # noqa: F403  the second page: the mixture of experts
+from scratchgpt.ops.experts import sigmoid_forward
 
 
 def linear_forward(x, weight, bias=None):

@@ -22,19 +22,50 @@ def torch_linear(x, weight, bias=None):
     return F.linear(x, weight, bias)
 
 
-def torch_embedding(wte, wpe, ids, start):
-    return F.embedding(ids, wte) + F.embedding(start + torch.arange(ids.shape[1]), wpe)
+def torch_embedding(ids, wte, wpe=None, start=0):
+    tokens = F.embedding(ids, wte)
+    return tokens if wpe is None else tokens + F.embedding(start + torch.arange(ids.shape[1]), wpe)
 
 
 def torch_layer_norm(x, weight, bias, eps):
     return F.layer_norm(x, weight.shape, weight, bias, eps)
 
 
+def torch_rms_norm(x, weight, eps):
+    return F.rms_norm(x, weight.shape, weight, eps)
+
+
 def torch_gelu(x, approximate):
     return F.gelu(x, approximate=approximate)
 
 
-def torch_attention(q, k, v, bias=None, mask=None, causal=True):
+def torch_glu(gate, up, activation):
+    approximate = "tanh" if activation == "gelu_tanh" else "none"
+    act = {"silu": F.silu, "relu": F.relu}.get(activation, lambda x: F.gelu(x, approximate=approximate))
+    return act(gate) * up
+
+
+def torch_rotary(x, start, base, width, interleaved):
+    """Each pair as a complex number, times exp(i angle)."""
+    width = width or x.shape[-1]
+    rest, turned = x[..., : x.shape[-1] - width], x[..., x.shape[-1] - width :]
+    pairs = turned.unflatten(-1, (-1, 2) if interleaved else (2, -1))
+    a, b = pairs.unbind(-1 if interleaved else -2)
+    angle = (start + torch.arange(x.shape[1]))[:, None] * base ** -(torch.arange(0, width, 2).double() / width)
+    z = torch.complex(a, b) * torch.polar(torch.ones_like(angle), angle)[:, None]
+    return torch.cat([rest, torch.stack([z.real, z.imag], -1 if interleaved else -2).flatten(-2)], -1)
+
+
+def torch_position_bias(table, T, S, start, bidirectional, max_distance):
+    """With the buckets of transformers' T5."""
+    from transformers.models.t5.modeling_t5 import T5Attention
+
+    distance = torch.arange(S) - (start + torch.arange(T))[:, None]
+    buckets = T5Attention._relative_position_bucket(distance, bidirectional, len(table), max_distance)
+    return F.embedding(buckets, table).permute(2, 0, 1)[None]
+
+
+def torch_attention(q, k, v, bias=None, mask=None, causal=True, scale=None):
     """Masks become one additive mask, as PyTorch's own is_causal aligns T < S at the top left; ours at the bottom
     right. A row that sees nothing is NaN in PyTorch's definition: its output is set to 0, which blocks its gradient."""
     T, S = q.shape[1], k.shape[1]
@@ -49,13 +80,31 @@ def torch_attention(q, k, v, bias=None, mask=None, causal=True):
     empty = ~visible.any(-1, keepdim=True)  # (B, 1, T, 1)
     added = added.masked_fill(~visible & ~empty, -torch.inf)
     heads = (a.transpose(1, 2) for a in (q, k, v))
-    out = F.scaled_dot_product_attention(*heads, attn_mask=added)
+    out = F.scaled_dot_product_attention(*heads, attn_mask=added, scale=scale, enable_gqa=True)
     return out.masked_fill(empty, 0).transpose(1, 2)
 
 
-def torch_cross_entropy(x, weight, targets, token_weights):
-    nll = F.cross_entropy(x @ weight.T, targets, ignore_index=-100, reduction="none")
+def torch_cross_entropy(x, weight, targets, token_weights, bias=None):
+    nll = F.cross_entropy(F.linear(x, weight, bias), targets, ignore_index=-100, reduction="none")
     return (nll * token_weights).sum()
+
+
+def torch_softmax_cross_entropy(logits, targets, row_weights, mask=None):
+    if mask is not None:
+        logits = logits.masked_fill(~mask & (row_weights != 0)[:, None], -torch.inf)  # a row of -inf would be NaN
+    return (F.cross_entropy(logits, targets, ignore_index=-100, reduction="none") * row_weights).sum()
+
+
+def torch_binary_cross_entropy(logits, targets, row_weights):
+    return F.binary_cross_entropy_with_logits(logits, targets, row_weights[:, None], reduction="sum")
+
+
+def torch_squared_error(x, targets, row_weights):
+    return (F.mse_loss(x, targets, reduction="none") * row_weights[:, None]).sum()
+
+
+def torch_dot(x, y):
+    return torch.einsum("nc,nkc->nk", x, y)
 
 
 def torch_gate(scores, chosen, normalise, scale):
@@ -90,6 +139,17 @@ PEERS = {
     "linear": torch_linear,
     "embedding": torch_embedding,
     "layer_norm": torch_layer_norm,
+    "rms_norm": torch_rms_norm,
+    "relu": lambda x: F.relu(x),
+    "tanh": lambda x: torch.tanh(x),
+    "silu": lambda x: F.silu(x),
+    "glu": torch_glu,
+    "rotary": torch_rotary,
+    "position_bias": torch_position_bias,
+    "softmax_cross_entropy": torch_softmax_cross_entropy,
+    "binary_cross_entropy": torch_binary_cross_entropy,
+    "squared_error": torch_squared_error,
+    "dot": torch_dot,
     "gelu": torch_gelu,
     "attention": torch_attention,
     "cross_entropy": torch_cross_entropy,
