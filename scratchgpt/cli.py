@@ -8,6 +8,7 @@ import errno
 import os
 import sys
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import get_args
 
@@ -329,11 +330,18 @@ def until(ids, last):
 
 def add_tokenizer(parser):
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    one = actions.add_parser("train", help="learn merges from a text", description="Learn merges from a text.")
+    one = actions.add_parser("train", help="learn a vocabulary from a text", description="Learn a vocabulary from a "
+                             "text: BPE's by merging the most frequent pair, WordPiece's by likelihood.")  # fmt: skip
+    one.add_argument("--kind", choices=("bpe", "wordpiece"), default="bpe", help="GPT-2's or BERT's (default: bpe)")
+    one.add_argument("--cased", action="store_true", help="keep case and accents, with --kind wordpiece; bpe always "
+                     "does")  # fmt: skip
     one.add_argument("--data", default="plays", metavar="NAME", help="a UTF-8 text file, or plays (default: plays)")
-    one.add_argument("--vocab-size", type=int, default=1024, metavar="N", help="257 or more (default: 1024)")
-    one.add_argument("--processes", type=int, default=1, metavar="N", help="how many count the words (default: 1)")
-    one.add_argument("--out", required=True, metavar="DIR", help="where vocab.json, merges.txt, tokenizer.json go")
+    one.add_argument("--vocab-size", type=int, default=1024, metavar="N", help="257 or more; wordpiece: more "
+                     "than the text has characters (default: 1024)")  # fmt: skip
+    one.add_argument("--processes", type=int, default=1, metavar="N", help="how many count the words, with --kind bpe "
+                     "(default: 1)")  # fmt: skip
+    one.add_argument("--out", required=True, metavar="DIR", help="where tokenizer.json goes, and vocab.json with "
+                     "merges.txt, or vocab.txt")  # fmt: skip
     one.add_argument("--force", action="store_true", help="overwrite the files that DIR already holds")
     one.set_defaults(run=tokenizer_train)
     one = actions.add_parser("encode", help="text to ids", description="Text to ids, on one line.")
@@ -346,19 +354,32 @@ def add_tokenizer(parser):
     one.add_argument("directory", metavar="DIR", help="a tokenizer's or a run's directory")
     one.add_argument("ids", nargs="*", metavar="ID", help="the ids (default: standard input, separated by white space)")
     one.set_defaults(run=tokenizer_decode)
+    one = actions.add_parser("compare", help="BPE and WordPiece side by side", description="Train BPE and WordPiece on "
+                             "a text but its last tenth, to the same size, and measure both on that.")  # fmt: skip
+    one.add_argument("--data", default="plays", metavar="NAME", help="a UTF-8 text file, or plays (default: plays)")
+    one.add_argument("--vocab-size", type=int, default=1024, metavar="N", help="of both (default: 1024)")
+    one.add_argument("--cased", action="store_true", help="WordPiece keeps case and accents, as BPE does")
+    one.set_defaults(run=tokenizer_compare)
 
 
 def tokenizer_train(args):
     from scratchgpt.data import path_of
     from scratchgpt.run import check_can_be_made
-    from scratchgpt.tokenizers import BPETokenizer
+    from scratchgpt.tokenizers import BPETokenizer, WordPieceTokenizer
     from scratchgpt.train import refuse_other_run
 
     out = Path(args.out)
+    if args.kind == "bpe" and args.cased:
+        raise InputError("--cased is for --kind wordpiece; bpe always keeps case and accents: leave it out")
+    if args.kind == "wordpiece" and args.processes != 1:
+        raise InputError(f"--processes is {args.processes}; with --kind wordpiece one process counts: leave it out")
     if not args.force:
         refuse_other_run(out, "overwrite its tokenizer with --force, or give another --out")
     check_can_be_made(out)
-    tokenizer = BPETokenizer.train_file(path_of(args.data), args.vocab_size, processes=args.processes)
+    if args.kind == "wordpiece":
+        tokenizer = WordPieceTokenizer.train_file(path_of(args.data), args.vocab_size, lowercase=not args.cased)
+    else:
+        tokenizer = BPETokenizer.train_file(path_of(args.data), args.vocab_size, processes=args.processes)
     out.mkdir(parents=True, exist_ok=True)
     tokenizer.save(out)
     print(f"{tokenizer.vocab_size:,} tokens, in {out}")
@@ -393,6 +414,34 @@ def tokenizer_decode(args):
             raise InputError(f"{word[:40]!r} is not a token id; expected whole numbers from 0 to {most}")
         ids.append(int(word))
     sys.stdout.write(tokenizer.decode(ids))
+
+
+def tokenizer_compare(args):
+    from scratchgpt.data import load_text, split_text
+    from scratchgpt.progress import print_table
+    from scratchgpt.tokenizers.side_by_side import measure, split_by_both, train_both
+
+    train_text, held_out = split_text(load_text(args.data))
+    both = train_both(train_text, args.vocab_size, lowercase=not args.cased)
+    columns = ("", "BPE", "WordPiece")
+    title = (f"{args.data}: trained on {len(train_text.encode()):,} bytes to {args.vocab_size:,} tokens each, measured "
+             f"on the {len(held_out.encode()):,} held out")  # fmt: skip
+    rows = zip(*(measurement_rows(measure(tokenizer, held_out)) for tokenizer in both), strict=True)
+    print_table(title, [(name, left, right) for (name, left), (_, right) in rows], columns)
+    examples = islice(split_by_both(*both, held_out), 8)
+    rows = [(word, " ".join(left), " ".join(right)) for word, left, right in examples]
+    if rows:
+        print_table("the most frequent words that both divide, at different places", rows, columns)
+
+
+def measurement_rows(measured):
+    return [
+        ("tokens", f"{measured.tokens:,}"),
+        ("bytes per token", f"{measured.bytes_per_token:.2f}"),
+        ("tokens per word", f"{measured.tokens_per_word:.2f}"),
+        ("unknown tokens", f"{measured.unknown:,}"),
+        ("decodes to the same text", "yes" if measured.reversible else "no"),
+    ]
 
 
 # ---- params

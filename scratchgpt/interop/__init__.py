@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from scratchgpt import tokenizers
 from scratchgpt.backend import to_host
 from scratchgpt.errors import InputError
 from scratchgpt.files import FLOATS, TensorFile, as_float, read_json, write_tensors, write_text
 from scratchgpt.interop import gpt2
 from scratchgpt.interop.layout import Layout
-from scratchgpt.tokenizers import BPETokenizer
 
 __all__ = ["Layout", "load", "load_tokenizer", "save", "tensors"]
 
@@ -137,8 +137,8 @@ def load(directory, dtype=None, device="cpu"):
 
 
 def load_tokenizer(directory):
-    """The BPETokenizer in a directory that scratchgpt or transformers wrote."""
-    return BPETokenizer.load(directory)
+    """The tokenizer, BPE or WordPiece, in a directory that scratchgpt or transformers wrote."""
+    return tokenizers.load(directory)
 
 
 def read_config(path):

@@ -112,12 +112,12 @@ class BPETokenizer:
     def encode_array(self, text, allowed_special=()):
         """Ids of a text, (n_tokens,) uint16, or uint32 when vocab_size is above 65,536; the fastest way."""
         check_text(text)
-        return self._encode(text, self._allowed(allowed_special), self._cache)
+        return self._encode(text, Specials.allowed(allowed_special, self.special_tokens), self._cache)
 
     def encode_iterable(self, iterable, allowed_special=()):
         """Yields the ids of an iterable of str, such as an open file, that is read as one text: the same ids as
         encoding it whole, in flat memory."""
-        for ids in self._encode_stream(iterable, self._allowed(allowed_special)):
+        for ids in self._encode_stream(iterable, Specials.allowed(allowed_special, self.special_tokens)):
             yield from ids.tolist()
 
     def encode_file(self, path, allowed_special=()):
@@ -125,7 +125,7 @@ class BPETokenizer:
 
         Raises InputError when the file is missing, empty, binary or not UTF-8 (with the byte offset).
         """
-        return self._encode_stream(read_text(path), self._allowed(allowed_special))
+        return self._encode_stream(read_text(path), Specials.allowed(allowed_special, self.special_tokens))
 
     def _encode_stream(self, chunks, specials):
         cache = Cache(self._encoder, STREAM_CACHE)  # its own, small and then gone
@@ -140,16 +140,6 @@ class BPETokenizer:
             if special is not None:
                 packed.append(array(self._typecode, [self.special_tokens[special]]).tobytes())
         return np.frombuffer(bytearray().join(packed), self._typecode)
-
-    def _allowed(self, allowed_special):
-        if isinstance(allowed_special, str):
-            if allowed_special != "all":
-                raise InputError(f'allowed_special {allowed_special!r} is a string; expected "all" or a list of tokens')
-            return Specials(self.special_tokens)
-        unknown = [token for token in allowed_special if token not in self.special_tokens]
-        if unknown:
-            raise InputError(f"{unknown[0]!r} is not a special token of this tokenizer: {list(self.special_tokens)}")
-        return Specials(allowed_special)
 
     # -- ids to text
 

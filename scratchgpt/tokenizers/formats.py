@@ -51,8 +51,8 @@ def read(path):
 
 def read_vocab_and_merges(vocab_path, merges_path):
     """Reads vocab.json and merges.txt. Tokens that are neither a byte nor made by a merge are the special tokens."""
-    written = _ids(read_json(vocab_path), vocab_path)
-    lines = _read_lines(merges_path)
+    written = checked_ids(read_json(vocab_path), vocab_path)
+    lines = read_lines(merges_path)
     first = 1 if lines and lines[0].startswith("#version") else 0
     merges = [_merge(line, f"{merges_path}, line {n}") for n, line in enumerate(lines[first:], first + 1) if line]
     made = {left + right for left, right in merges} | {bytes([byte]) for byte in range(256)}
@@ -73,11 +73,11 @@ def read_tokenizer_json(path):
         kind = model.get("type") if isinstance(model, dict) else None
         raise InputError(f"{path}: its model is {kind}; expected byte-level BPE, as GPT-2's")
     _check_gpt2_rules(data, model, path)
-    written = _ids(model.get("vocab"), path)
+    written = checked_ids(model.get("vocab"), path)
     if not isinstance(model["merges"], list):
         raise InputError(f"{path}: its merges are not a list")
     merges = [_merge(merge, f"{path}, merge {n}") for n, merge in enumerate(model["merges"])]
-    specials = _added_tokens(data, path)
+    specials = added_tokens(data, path)
     vocab = {}
     for token, number in written.items():
         if token not in specials:
@@ -100,7 +100,7 @@ def _check_gpt2_rules(data, model, path):
             raise InputError(f"{path}: its model sets {option} to {model[option]!r}; expected none, as in GPT-2")
 
 
-def _added_tokens(data, path):
+def added_tokens(data, path):
     specials, added = {}, data.get("added_tokens") or []
     if not isinstance(added, list):
         raise InputError(f"{path}: its added_tokens are not a list")
@@ -111,10 +111,10 @@ def _added_tokens(data, path):
             if token.get(option):
                 raise InputError(f"{path}: added token {token['content']!r} sets {option}; expected it to be false")
         specials[token["content"]] = token.get("id")
-    return _ids(specials, path)
+    return checked_ids(specials, path)
 
 
-def _ids(table, path):
+def checked_ids(table, path):
     if not isinstance(table, dict) or not all(type(number) is int for number in table.values()):
         raise InputError(f'{path}: expected a table {{"token": id}} with integer ids')
     return table
@@ -131,7 +131,7 @@ def _merge(merge, where):
     return pair
 
 
-def _read_lines(path):
+def read_lines(path):
     try:
         return Path(path).read_bytes().decode("utf-8").replace("\r\n", "\n").split("\n")
     except FileNotFoundError:
@@ -144,11 +144,7 @@ def _read_lines(path):
 
 def write(directory, vocab, merges, specials):
     """Writes the files of both formats, each whole or not at all. Arguments as `read` returns them."""
-    directory = Path(directory)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise InputError(f"{directory} is a file; give the name of a directory for the tokenizer") from None
+    directory = make_directory(directory)
     ordinary = {to_characters(token): number for token, number in vocab.items()}
     everything = dict(sorted((ordinary | specials).items(), key=lambda item: item[1]))
     pairs = [f"{to_characters(left)} {to_characters(right)}" for left, right in merges]
@@ -156,26 +152,33 @@ def write(directory, vocab, merges, specials):
     named = dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT) if END_OF_TEXT in specials else {}
     config = {"tokenizer_class": "PreTrainedTokenizerFast", "add_prefix_space": False,
               "clean_up_tokenization_spaces": False} | named  # fmt: skip
-    _write_json(directory / "vocab.json", everything)
+    write_json(directory / "vocab.json", everything)
     write_text(directory / "merges.txt", "\n".join(["#version: 0.2", *pairs, ""]))
-    _write_json(directory / "special_tokens_map.json", named)
-    _write_json(directory / "tokenizer_config.json", config)
-    _write_json(directory / "tokenizer.json", _tokenizer_json(everything, pairs, specials))
+    write_json(directory / "special_tokens_map.json", named)
+    write_json(directory / "tokenizer_config.json", config)
+    write_json(directory / "tokenizer.json", _tokenizer_json(everything, pairs, specials))
 
 
-def _write_json(path, value):
+def make_directory(directory):
+    directory = Path(directory)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"{directory} is a file; give the name of a directory for the tokenizer") from None
+    return directory
+
+
+def write_json(path, value):
     write_text(path, json.dumps(value, ensure_ascii=False, indent=None if path.name == "vocab.json" else 1) + "\n")
 
 
 def _tokenizer_json(vocab, pairs, specials):
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    added = sorted(specials.items(), key=lambda item: item[1])
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [{"id": number, "content": token} | plain for token, number in added],
+        "added_tokens": as_added_tokens(specials),
         "normalizer": None,
         "pre_tokenizer": byte_level,
         "post_processor": byte_level | {"trim_offsets": False},
@@ -193,3 +196,10 @@ def _tokenizer_json(vocab, pairs, specials):
             "merges": pairs,
         },
     }
+
+
+def as_added_tokens(specials):
+    """{token: id} as tokenizer.json lists special tokens: found in the text as it is written, whatever is around."""
+    plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    in_order = sorted(specials.items(), key=lambda item: item[1])
+    return [{"id": number, "content": token} | plain for token, number in in_order]

@@ -69,6 +69,18 @@ class Specials:
         self.longest = max(map(len, self.specials), default=0)
         self.spaced = [special for special in self.specials if any(space in special for space in WHITE_SPACE)]
 
+    @classmethod
+    def allowed(cls, allowed_special, special_tokens):
+        """The Specials that an `encode` recognises: allowed_special is "all" of special_tokens, or a collection."""
+        if isinstance(allowed_special, str):
+            if allowed_special != "all":
+                raise InputError(f'allowed_special {allowed_special!r} is a string; expected "all" or a list of tokens')
+            return cls(special_tokens)
+        unknown = [token for token in allowed_special if token not in special_tokens]
+        if unknown:
+            raise InputError(f"{unknown[0]!r} is not a special token of this tokenizer: {list(special_tokens)}")
+        return cls(allowed_special)
+
     def split(self, text):
         """Yields (ordinary text, special token or None after it)."""
         start = 0
