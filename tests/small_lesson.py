@@ -25,8 +25,8 @@ counter = np.zeros(3)
 counter[0] = 1.5
 counter[1] = -2.5
 point = Point(1.0, counter)
-letters = {"b", "a", "c"}
-words = {"</script>": 1, "<!--DATA-->": [1, 2]}
+letters = set("abcdefgh")
+words = {"</script>": list(letters), "<!--DATA-->": [1, 2]}
 wide = np.arange(4000.0).reshape(40, 100)
 nothing = object()
 print("</script><b>printed</b>")
@@ -47,6 +47,7 @@ out, cache = layer_norm_forward(x, gamma, beta)
 dx, dgamma, dbeta = layer_norm_backward(out, cache)  # @over
 doubled = [layer_norm_forward(row[None] * 2, gamma, beta)[0] for row in x]
 print(Heat(out, rows=["first", "second"], cols=["<i>", "b", "c"], title="out"))
+del doubled
 
 
 # %% Loops

@@ -272,6 +272,10 @@ def test_what_follows_a_question_waits_for_a_prediction(opened):
 
 def test_into_over_out_and_back_move_through_the_library(opened):
     tab = opened("small_lesson", "#step=12")
+    tab.locator("#over").click()
+    assert "Line 46 has run" in tab.locator("#said").inner_text() and tab.locator("#library").is_hidden()
+    after = step(tab)[0]
+    tab.locator("#back").click()
     tab.locator("#into").click()
     assert tab.locator("#said").inner_text() == "layer_norm_forward is called"
     assert tab.locator("#library h2").inner_text().startswith("scratchgpt/ops/reference.py")
@@ -283,8 +287,17 @@ def test_into_over_out_and_back_move_through_the_library(opened):
     inside = step(tab)[0]
     tab.locator("#over").click()
     assert step(tab)[0] == inside + 1
+    for _ in range(after - inside - 2):
+        tab.locator("#over").click()
+    assert tab.locator("#said").inner_text() == "layer_norm_forward returns"
+    assert tab.locator("#values > *").first.get_attribute("data-name") == "returned"
+    tab.locator("#over").click()
+    assert step(tab)[0] == after  # over a return leads to the caller
+    tab.locator("#scrub").fill(str(inside))
     tab.locator("#out").click()
-    assert tab.locator("#library").is_hidden() and "Line 46" in tab.locator("#said").inner_text()
+    assert (
+        step(tab)[0] == after and tab.locator("#library").is_hidden() and "Line 46" in tab.locator("#said").inner_text()
+    )
     assert tab.locator("#out").is_disabled()
     tab.locator("#back").click()
     assert step(tab)[0] == 12
@@ -318,6 +331,15 @@ def test_an_address_leads_to_its_step_and_follows_the_reader(opened, pages):
     tab.evaluate("() => { location.hash = '#step=nonsense'; }")
     tab.evaluate("() => { location.hash = '#step=99999'; }")
     tab.get_by_text("all 5 cells done").wait_for()
+
+
+def test_a_deleted_value_is_gone(opened):
+    tab = opened("small_lesson")
+    tab.evaluate("() => questions.forEach(question => answer(question, -1))")
+    tab.evaluate("go(endOf(3) - 1)")
+    assert tab.locator('[data-name="doubled"]').count() == 1
+    tab.keyboard.press("ArrowRight")
+    assert tab.locator('[data-name="doubled"]').count() == 0 and tab.locator('[data-name="out"]').count() == 1
 
 
 def test_printed_output_grows_and_shrinks_with_the_steps(opened):

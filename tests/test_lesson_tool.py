@@ -247,6 +247,7 @@ def test_the_slider_runs_the_lesson_at_each_position(recording):
     for number, run in enumerate(recording["runs"]):
         x = array_of(value_of(recording, "x", number, nth=0))
         assert x[0, 0] == 1 + run["value"] and x[0, 1] == 2
+        assert value_of(recording, "shift", number)["s"] == str(run["value"]).replace("-", "−")
         assert number == 0 or run["same"] > 0
 
 
@@ -277,6 +278,10 @@ def test_what_is_printed_belongs_to_its_cell_and_its_step(small, recording):
     assert counts == sorted(counts) and counts[-1] == len(output)
 
 
+def test_a_deleted_value_is_said_to_be_gone(recording):
+    assert [more["gone"] for _, _, more in steps_of(recording) if "gone" in more] == [["doubled"]]
+
+
 # ---- values
 
 
@@ -286,7 +291,7 @@ def test_values_are_stored_once_and_are_the_same_in_every_process():
 
     pool = Pool()
     assert pool.put(np.arange(3.0)) == pool.put(np.arange(3.0)) != pool.put(np.arange(3))
-    assert pool.values[pool.put({"b", "a"})]["s"] == "{'a', 'b'}"
+    assert pool.values[pool.put(set("fedcba"))]["s"] == "{'a', 'b', 'c', 'd', 'e', 'f'}"
     assert pool.values[pool.put(Plain())]["s"] == "a Plain"
     pool.put([lambda: 0, Plain, Plain().__init__])
     assert "0x" not in json.dumps(pool.values)
@@ -359,6 +364,7 @@ def test_a_page_escapes_what_a_lesson_holds(small, recording):
     assert any(value.get("s") == "[1, 2]" for value in data["recording"]["values"])
     assert "<b>at all</b>" not in text and "&lt;b&gt;at all&lt;/b&gt;" in text
     assert "A small lesson with &lt;/script&gt; in its title" in text
+    assert '<template data-file="scratchgpt/ops/reference.py"><div class="line" data-line="1">' in text
 
 
 def test_a_page_can_be_read_without_a_script(small, recording):

@@ -28,7 +28,8 @@ def add_arguments(parser):
         one.add_argument("lessons", nargs="*", metavar="NN", help="numbers, names or files (default: all lessons)")
 
     def short(one):
-        one.add_argument("--short", action="store_true", help="a quick run, with the values that # @short gives")
+        text = "a quick run: the values that # @short gives, and only the ends of the slider"
+        one.add_argument("--short", action="store_true", help=text)
 
     action("list", list_lessons, "list the lessons: number, title, and what each asks of you")
     one = action("open", open_lesson, "open a lesson in the browser, to step through")

@@ -66,7 +66,7 @@ def section(number, cell, lines):
     code = listing_of(lines[cell.start - 1 : cell.end], cell.start)
     return (
         f'<section class="cell" data-cell="{number}">{title}<div class="code">{code}</div>'
-        '<p class="veil" hidden></p><div class="printed" aria-label="output"></div></section>'
+        '<p class="veil" hidden></p><div class="printed" role="log" aria-label="output"></div></section>'
     )
 
 

@@ -26,8 +26,9 @@ SINGLE_THREADED = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "MKL", "O
 
 
 def record(lesson, short=False, value=None, html=True):
-    """The recording of a Lesson at every position of its slider, or only at `value`; short: with the @short values;
-    html: display objects as HTML, else as text.
+    """The recording of a Lesson at every position of its slider, or only at `value`.
+
+    short: with the @short values, and at the slider's ends alone; html: display objects as HTML, else as text.
 
     Strings hash alike in every recording, and BLAS has one thread. Raises InputError when the lesson stops with an
     error, takes too long, or its answer is none of the options.

@@ -54,7 +54,7 @@ def record_here(lesson, short=False, value=None, html=True):
     """The recording of a Lesson at every position of its slider, or only at `value`."""
     library = Library(lesson)
     pool, runs, answers = Pool(html), [], []
-    for position in positions(lesson.slider, value):
+    for position in positions(lesson.slider, short) if value is None else [value]:
         run = Run(lesson, library, pool, with_values(lesson, short, position))
         found = run.go(with_answers=not runs)
         answers = answers or found
@@ -65,11 +65,12 @@ def record_here(lesson, short=False, value=None, html=True):
     return {"files": files, "values": pool.values, "runs": runs, "answers": answers}
 
 
-def positions(slider, value):
-    """The slider's values to run: the lesson's own first; [None] without a slider."""
+def positions(slider, short):
+    """The slider's values to run, the lesson's own first, and in a quick run only its ends; [None] without a slider."""
     if slider is None:
         return [None]
-    return [slider.value, *(each for each in slider.values if each != slider.value)] if value is None else [value]
+    values = [slider.values[0], slider.values[-1]] if short else slider.values
+    return [slider.value, *(each for each in values if each != slider.value)]
 
 
 class Library:

@@ -69,8 +69,10 @@ class Pool:
         shown, cut = cut_array(array)
         kind = f"{array.dtype} ({', '.join(map(str, array.shape))})" if array.ndim else str(array.dtype)
         if array.dtype.kind not in "fiub":
-            text = np.array2string(shown, threshold=MOST_NUMBERS)
-            return self._store(("text", kind, text + cut), lambda key: {"t": kind, "s": key[2]})
+            text = without_addresses(np.array2string(shown, threshold=MOST_NUMBERS))
+            return self._store(
+                ("text", kind, text, cut), lambda key: {"t": kind, "s": text} | ({"n": cut} if cut else {})
+            )
         if cut:
             cut += f"; all of it: {summary(array)}"
         key = ("array", kind, shown.shape, shown.tobytes(), cut)
@@ -161,8 +163,12 @@ def text_of(value):
         return sequence_text(value)
     if type(value).__repr__ is object.__repr__:
         return f"a {type(value).__name__}"
-    text = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+    text = without_addresses(repr(value))
     return text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]} … {len(text) - MOST_LETTERS:,} more letters"
+
+
+def without_addresses(text):
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
 
 
 def sequence_text(value):
