@@ -210,7 +210,8 @@ def summarise(trainer, result):
     print_table("whole validation text", rows)
     print(what_loss_means(result.nats_per_token, trainer.lines))
     print(f"\nThe model is in {trainer.out}. A sample of it:\n")
-    show_sample(trainer.model, trainer.tokenizer, "\n", max_new_tokens=300, temperature=0.8, quiet=True)
+    prompt = "\n" if trainer.tokenizer.encode("\n") else "."  # WordPiece has no white space
+    show_sample(trainer.model, trainer.tokenizer, prompt, max_new_tokens=300, temperature=0.8, quiet=True)
 
 
 # ---- eval and sample

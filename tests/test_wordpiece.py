@@ -161,9 +161,10 @@ def test_word_starts_are_the_tokens_without_the_mark(tokenizer):
     assert starts.tolist() == [True, False, False, True] and starts.dtype == bool
 
 
-@given(st.lists(st.integers(0, len(VOCAB) - 1), max_size=12))
-def test_the_decoded_stream_is_the_decoded_whole(tokenizer, ids):
-    assert "".join(tokenizer.decode_stream(iter(ids))) == tokenizer.decode(np.array(ids, int))
+@given(st.lists(st.integers(0, len(VOCAB) - 1), min_size=1, max_size=12), st.data())
+def test_a_decoded_stream_continues_what_was_decoded_before(tokenizer, ids, data):
+    cut = data.draw(st.integers(1, len(ids)))
+    assert tokenizer.decode(ids[:cut]) + "".join(tokenizer.decode_stream(ids[cut:])) == tokenizer.decode(np.array(ids))
     assert tokenizer.decode_bytes(ids).decode() == tokenizer.decode(ids)
 
 
@@ -410,6 +411,16 @@ def test_the_command_compares_both_on_held_out_text(capsys, text_file):
     expected = [f"{measure(tokenizer, held_out).tokens:,}" for tokenizer in train_both(train_text, 400)]
     assert list(table["tokens"]) == expected
     assert len(rows) > 5 and all("##" in right for _, _, right in rows[5:])
+
+
+def test_a_gpt_trains_and_samples_with_wordpiece(capsys, tmp_path, text_file):
+    WordPieceTokenizer.train_file(text_file, 300).save(tmp_path / "w")
+    tiny = ("--n-layer", 1, "--n-embd", 16, "--n-head", 2, "--n-ctx", 16, "--batch-size", 2, "--steps", 2)
+    run = ("train", "--data", text_file, "--tokenizer", tmp_path / "w", "--out", tmp_path / "run", *tiny)
+    assert said(capsys, *run)[0] == 0
+    code, out, _ = said(capsys, "sample", tmp_path / "run", "--prompt", "My lord", "--max-tokens", 4)
+    assert code == 0 and out.startswith("My lord")
+    assert load_tokenizer(tmp_path / "run").digest() == load_tokenizer(tmp_path / "w").digest()
 
 
 # -- bad input

@@ -214,16 +214,12 @@ class WordPieceTokenizer:
     def decode(self, ids):
         """The words of a sequence of ids, with a space before each but . , ! ?; white space, and what the options
         drop, do not come back."""
-        return "".join(self.decode_stream(ids))
+        tokens = self.tokens(ids)
+        return "".join(tokens[:1] + list(map(_continuation, tokens[1:])))
 
     def decode_stream(self, ids):
-        """Yields the text of each id in turn; joined it is decode(ids)."""
-        for n, number in enumerate(ids):
-            (token,) = self.tokens((int(number),))
-            if n == 0 or token in (".", ",", "!", "?"):
-                yield token
-            else:
-                yield token.removeprefix(PREFIX) if token.startswith(PREFIX) else " " + token
+        """Yields the text that each id adds to what stands before it: " world", "ing", "!"; for printing as one samples."""
+        return (_continuation(token) for number in ids for token in self.tokens((int(number),)))
 
     def decode_bytes(self, ids):
         """The UTF-8 bytes of decode(ids)."""
@@ -264,6 +260,13 @@ def whole_lines(chunks):
             held = []
         held.append(chunk[end:])
     yield "".join(held)
+
+
+def _continuation(token):
+    """What a token adds to a text: _continuation("##ing") -> "ing"; _continuation("world") -> " world"."""
+    if token in (".", ",", "!", "?"):
+        return token
+    return token.removeprefix(PREFIX) if token.startswith(PREFIX) else " " + token
 
 
 def _check_ids(ids, n_tokens):
