@@ -1,0 +1,317 @@
+"""The walk along our model's calls of ops, beside the twin, up to the first wrong number, and whose fault it is.
+
+Every call is looked at three times. What it was given must be what the twin has there: else the fault lies before it,
+and since every op up to there was right, in the lines that run between two ops. What it gave must be what PyTorch gives
+on exactly the same arguments: else this op is guilty, however small its error and whatever came before. And what it
+gave must be what the twin has there: else the op did what it was asked to, but was asked for the wrong thing.
+"""
+
+from collections import defaultdict
+from functools import partial
+
+import numpy as np
+
+from scratchgpt.check import lockstep_ops
+from scratchgpt.check.lockstep_lines import call_lines, lines_after, lines_between, op_lines
+from scratchgpt.check.lockstep_report import (
+    EPS,
+    MARGIN,
+    Divergence,
+    Row,
+    compare_tensors,
+    largest,
+    rounding_of,
+    share_of,
+)
+
+
+class Walk:
+    """Compares a model with two runs of its twin. `rows` grows; `divergence` stays None as long as all is right.
+
+    Each method that compares yields (row, whether the table shows it, function row -> Divergence).
+    """
+
+    def __init__(self, params, truth, probe, seen=None):
+        """params: the model's ParamStore; truth, probe: the twin's Runs in float64 and float32; seen: (B, T) bool, the
+        rows whose numbers mean something, None for all."""
+        self.params, self.truth, self.probe, self.seen = params, truth, probe, seen
+        self.terms = max(max(shape) for shape, _ in params.spec.values())  # of the longest sum
+        self.fineness = lockstep_ops.fineness(params.dtype.name, self.terms)
+        self.usual = {
+            "forward": usual_rounding(truth.values, probe.values),
+            "backward": usual_rounding(truth.grads, probe.grads),
+            "gradients": usual_rounding(truth.weight_grads, probe.weight_grads),
+        }
+        self.parameters = {address(params[name]): name for name in params.names}
+        self.rows, self.divergence = [], None
+        self.shown = {"forward": set(), "backward": set()}  # the twin's tensors that have a row
+        self.forwards = defaultdict(list)  # site -> forward calls whose backward is still to come
+        self.uses = defaultdict(list)  # parameter -> backward calls that gave a part of its gradient
+        self.first = {}  # place -> the op that has it for a name
+        self.last = None  # the call before this one
+
+    def follow(self, comparisons):
+        """Takes comparisons up to the first row that is wrong."""
+        for row, shown, explain in comparisons:
+            if shown or not row.ok:
+                self.rows.append(row)
+            if not row.ok:
+                self.divergence = explain(row)
+                return
+
+    def calls(self, calls, complete=True):
+        """Every call of the forward and the backward pass, in the order they were made; complete: none is to come."""
+        ran = {self.site_of(call) for call in calls}
+        forward_ended = complete or any(call.op.endswith("_backward") for call in calls)
+        self.absent = [site for site in self.truth.sites if site not in ran and forward_ended]
+        for call in calls:
+            compare = self.forward_call if call.op.endswith("_forward") else self.backward_call
+            yield from compare(call, self.site_of(call))
+            self.last = call
+        for site in self.absent:
+            yield Row("forward", site, (), np.inf, 0.0, 0.0, remark="ours never ran it"), True, self.missing
+
+    def site_of(self, call):
+        """The name of an op in the map: "blocks.0.attn.attention" where it has such a name; else the place, for the one
+        op that is called there first."""
+        site = f"{call.place}.{stem(call)}"
+        alone = site not in self.truth.sites and self.first.setdefault(call.place, stem(call)) == stem(call)
+        return call.place if alone else site
+
+    def forward_call(self, call, site):
+        activations = {f"{site}.{name}": a for name, a in call.args.items() if is_float(a) and not self.parameter(a)}
+        self.forwards[site].append(call)
+        yield from self.intact(call, site, "forward")
+        yield from self.beside(activations, "forward", partial(self.between, call, site))
+        yield from self.alone(call, site, "forward", call.args, {"out": call.outputs[0]})
+        yield from self.beside({site: call.outputs[0]}, "forward", partial(self.asked, call, site))
+
+    def backward_call(self, call, site):
+        if not self.forwards[site]:
+            return  # under a name that no forward had: what comes of it is compared where it arrives
+        args, dout = self.forwards[site].pop().args, next(iter(call.args.values()))
+        names = [name for name, value in args.items() if value is None or is_float(value)]
+        names = [name for name in names if name not in lockstep_ops.CONSTANT]
+        gradients = {name: gradient for name, gradient in zip(names, call.outputs) if args[name] is not None}
+        for name in gradients:
+            self.uses[self.parameter(args[name])].append(call)
+        yield from self.intact(call, site, "backward")
+        yield from self.beside({site: dout} if is_float(dout) else {}, "backward", partial(self.between, call, site))
+        yield from self.alone(call, site, "backward", args, gradients, dout)
+        gradients = {f"{site}.{name}": gradient for name, gradient in gradients.items()}
+        yield from self.beside(gradients, "backward", partial(self.grown, call, site))
+
+    def intact(self, call, site, stage):
+        """An op must leave its arguments as they are."""
+        for name in call.overwritten:
+            row = Row(stage, f"{site}.{name}", call.args[name].shape, np.inf, 0.0, 0.0, remark="overwritten")
+            what = f"it overwrote its argument {name}, which is the caller's"
+            yield row, False, partial(self.guilty, call, site, what)
+
+    def beside(self, tensors, stage, explain):
+        """{name: array} against the twin's tensors of these names, where it has them."""
+        runs = [run.values if stage == "forward" else run.grads for run in (self.truth, self.probe)]
+        for name in [name for name in tensors if name in runs[0]]:
+            ours = tensors[name]
+            truth, probe = (self.only_seen(like(run[name], ours)) for run in runs)
+            budget = self.budget(truth, probe, self.usual[stage])
+            row = compare_tensors(stage, full_name(stage, name), self.only_seen(ours), truth, budget)
+            yield row, self.is_new(stage, name), explain
+
+    def only_seen(self, array):
+        """The array with zeros in the rows that mean nothing."""
+        if self.seen is None:
+            return array
+        for rows in (self.seen, self.seen.reshape(-1)):  # batch and time may be one axis
+            if array.shape[: rows.ndim] == rows.shape:
+                return np.where(rows.reshape(rows.shape + (1,) * (array.ndim - rows.ndim)), array, 0)
+        return array
+
+    def is_new(self, stage, name):
+        """Whether the table has no row of this tensor yet: one op's output is mostly the next one's input."""
+        memory, part = self.truth.memory[stage][name]
+        new = not self.shown[stage] & {(memory, part), (memory, None)}
+        self.shown[stage].add((memory, part))
+        return new
+
+    def alone(self, call, site, stage, args, outputs, dout=None):
+        """{"out" or an argument: array that the op gave} against PyTorch's definition of it on the same arguments."""
+        if stem(call) not in lockstep_ops.DEFINITIONS:
+            return
+        truth, probe = (lockstep_ops.run(stem(call), args, dout, dtype) for dtype in ("float64", "float32"))
+        for name, ours in outputs.items():
+            tensor = site if name == "out" else self.parameter(args[name]) or f"{site}.{name}"
+            budget = self.budget(truth[name], probe[name])
+            row = compare_tensors(stage, full_name(stage, tensor), ours, truth[name], budget)
+            what = f"its {'output' if name == 'out' else f'd{name}'} is not what PyTorch gives on the same arguments"
+            yield row, False, partial(self.guilty, call, site, what)
+
+    def gradients(self):
+        """The gradient of every parameter, all its uses added up."""
+        for name in self.params.names:
+            truth, probe = (run.weight_grads[name] for run in (self.truth, self.probe))
+            budget = self.budget(truth, probe, self.usual["gradients"])
+            yield compare_tensors("gradients", name, self.params.grad_of(name), truth, budget), True, self.added
+
+    def updates(self, steps, recipe):
+        """Each step of AdamW as it comes, (norm of the gradient, calls of ops), then the weights."""
+        for number, (norm, calls) in enumerate(steps, 1):
+            norms = [run.norms[number - 1] for run in (self.truth, self.probe)]
+            explain = partial(self.wrong_norm, calls[0]) if number == 1 else partial(self.told_wrong, self.last)
+            yield self.scalar(f"step {number}: norm of the gradient", norm, *norms), True, explain
+            self.last = calls[-1]
+            scales = [recipe.clip(norm) for norm in norms]
+            updates = [call for call in calls if call.op == "adamw_step"]
+            for call, weight_decay in zip(updates, (recipe.weight_decay, 0.0), strict=True):  # matrices, then the rest
+                for name, value in recipe.told(number, weight_decay).items():
+                    yield self.scalar(f"step {number}: {name}", call.args[name], value, value), False, partial(
+                        self.told_wrong, call)  # fmt: skip
+                row = self.scalar(f"step {number}: grad_scale", call.args["grad_scale"], *scales)
+                yield row, False, partial(self.told_wrong, call)
+                yield from self.updated(call, f"step {number}: ")
+        if self.truth.norms:
+            yield from self.weights(recipe)
+
+    def scalar(self, name, ours, truth, probe):
+        return compare_tensors("weights", name, ours, truth, self.budget(truth, probe, self.usual["gradients"]))
+
+    def updated(self, call, step):
+        """What adamw_step made of its arrays."""
+        truth, probe = (lockstep_ops.update(call.args, dtype) for dtype in ("float64", "float32"))
+        for name, ours, *twins in zip(("param", "grad", "m", "v"), call.outputs, truth, probe):
+            row = compare_tensors("weights", f"{step}{name}", ours, twins[0], self.budget(*twins))
+            what = f"it leaves {name} as PyTorch's AdamW does not on the same arguments"
+            yield row, False, partial(self.guilty, call, "optimizer", what)
+
+    def weights(self, recipe):
+        """The weights after AdamW. A step is lr mhat / (sqrt(vhat) + eps), about lr whatever the gradient's size: where
+        the gradient is little more than its own rounding, so is the step. With an error of d in the gradient a step is
+        off by at most 2 lr min(1, d / (sqrt(vhat) + eps)), element by element, and each rounds the weight once."""
+        steps, truth, probe = len(self.truth.norms), self.truth, self.probe
+        for name in self.params.names:
+            first = rounding_of(truth.weight_grads[name], probe.weight_grads[name], self.usual["gradients"])
+            last = rounding_of(truth.last_grads[name], probe.last_grads[name], self.usual["gradients"])
+            error = MARGIN * self.fineness * max(first, last / recipe.clip(truth.norms[-1]))  # of a gradient
+            rounding = MARGIN * self.fineness * EPS * largest(truth.weights[name])
+            budget = steps * (2 * recipe.lr * np.minimum(1, error / truth.steadiness[name]) + rounding)
+            row = compare_tensors("weights", name, self.params[name], truth.weights[name], budget)
+            yield row, True, partial(self.told_wrong, self.last)
+
+    def budget(self, truth, probe, usual=EPS):
+        return MARGIN * rounding_of(truth, probe, usual) * self.fineness
+
+    def parameter(self, array):
+        """The name of the parameter that an array is, or None."""
+        name = self.parameters.get(address(array)) if isinstance(array, np.ndarray) else None
+        return name if name and array.shape == self.params[name].shape else None
+
+    def given(self, call):
+        """ "x=float32 (2, 7, 30), weight=blocks.0.ln1.weight, eps=1e-05"."""
+
+        def shown(value):
+            if not isinstance(value, np.ndarray):
+                return repr(value)
+            return self.parameter(value) or f"{value.dtype} {value.shape}"
+
+        return ", ".join(f"{name}={shown(value)}" for name, value in call.args.items())
+
+    # ---- whose fault it is
+
+    def guilty(self, call, site, what, row):
+        kept = f" (unless {stem(call)}_forward kept something wrong for it)" if call.op.endswith("_backward") else ""
+        said = f"{call.op} at {site} is guilty: {what}, and all that it was given is right{kept}."
+        return Divergence(row, "op", site, call.op, said, op_lines(call.function) + call_lines(call.stack))
+
+    def between(self, call, site, row):
+        if self.last is None:
+            said = f"{row.name} is already wrong when {call.op} at {site}, the first op, is given it."
+            return Divergence(row, "between", f"-> {site}", call.op, said, call_lines(call.stack))
+        before = self.site_of(self.last)
+        said = (
+            f"{row.name} is already wrong when {call.op} at {site} is given it: look upstream. Every op up to "
+            f"{self.last.op} at {before} is right, so the fault is in the lines that run between the two, or in what "
+            "they call."
+        )
+        if self.absent:
+            said += f" Ours never ran {', '.join(self.absent)}."
+        lines = lines_between(self.last.stack, call.stack)
+        return Divergence(row, "between", f"{before} -> {site}", call.op, said, lines)
+
+    def asked(self, call, site, row):
+        """Nothing is wrong with the op, nor with the tensors that came to it. If PyTorch's definition gives the twin's
+        output from the twin's own tensors and the rest of our arguments, it is rounding, else it is that rest."""
+        if stem(call) not in lockstep_ops.DEFINITIONS:
+            return self.guilty(call, site, "its output is not the twin's", row)
+        args = dict(call.args)
+        for name in [name for name in args if f"{site}.{name}" in self.truth.values]:
+            args[name] = like(self.truth.values[f"{site}.{name}"], args[name])
+        asked, rounded = (
+            self.only_seen(lockstep_ops.run(stem(call), args, None, dtype)["out"]) for dtype in ("float64", "float32")
+        )
+        twin = self.only_seen(like(self.truth.values[site], asked))
+        budget = MARGIN * rounding_of(asked, rounded) * lockstep_ops.fineness("float64", self.terms)
+        if compare_tensors("forward", site, twin, asked, budget).ok:
+            return self.grown(call, site, row)
+        said = (
+            f"{call.op} at {site} gives wrong numbers, though the tensors that come to it are right and it does with "
+            f"its arguments what it should: it was asked for the wrong thing. It was given {self.given(call)}."
+        )
+        return Divergence(row, "asked", site, call.op, said, call_lines(call.stack))
+
+    def grown(self, call, site, row):
+        said = (
+            f"{row.name} is off by more than rounding is expected to be, and yet {call.op} at {site} is right, and so "
+            "is every op before it, as is all that they were given: errors within the budget grew beyond it here."
+        )
+        return Divergence(row, "rounding", site, call.op, said, call_lines(call.stack))
+
+    def missing(self, row):
+        said = f"All numbers are right as far as they go, but ours never ran {', '.join(self.absent)}."
+        return Divergence(row, "missing", row.name, "", said)
+
+    def added(self, row):
+        calls = self.uses[row.name]
+        said = (
+            f"The gradient of {row.name} is wrong, though every op that gives a part of it gives the right one "
+            f"({', '.join(f'{call.op} at {self.site_of(call)}' for call in calls) or 'there is none'}): the parts are "
+            "added up wrongly, or one of them not at all."
+        )
+        return Divergence(row, "sum", row.name, "", said, tuple(lines_after(call.stack) for call in calls))
+
+    def told_wrong(self, call, row):
+        said = (
+            f"{row.name} is wrong, though adamw_step does with its arguments what it should: it was asked for the "
+            f"wrong thing. It was given {self.given(call)}."
+        )
+        return Divergence(row, "asked", "optimizer", call.op, said, call_lines(call.stack))
+
+    def wrong_norm(self, call, row):
+        said = f"{call.op} gives a wrong norm for the gradient, of which every part is right."
+        return Divergence(row, "op", "optimizer", call.op, said, op_lines(call.function) + call_lines(call.stack))
+
+
+def stem(call):
+    """ "layer_norm" of layer_norm_forward and layer_norm_backward."""
+    return call.op.rpartition("_")[0]
+
+
+def full_name(stage, tensor):
+    return f"d {tensor}" if stage == "backward" else tensor
+
+
+def like(theirs, ours):
+    """The twin's array in the shape of ours: heads split or merged, batch and time as one axis."""
+    return theirs.reshape(np.shape(ours)) if np.size(ours) == theirs.size else theirs
+
+
+def usual_rounding(truth, probe):
+    """The median over all tensors of how far float32 is off, as a share of the tensor's largest element."""
+    return float(np.median([share_of(probe[name] - truth[name], truth[name]) for name in truth]))
+
+
+def is_float(value):
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
+
+
+def address(array):
+    return array.__array_interface__["data"][0]
