@@ -7,6 +7,7 @@ more than a long one's.
 """
 
 import hashlib
+import math
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, pairwise
 from typing import NamedTuple
@@ -108,7 +109,7 @@ class Shards:
 
     def rows_at_once(self, batch):
         """How many rows a shard takes through forward and backward together: as many as keep ACTIVATION_BYTES."""
-        T = np.shape(batch["input_ids"])[1]
+        T = math.prod(np.shape(batch["input_ids"])[1:])  # (B, R, T): a row is R inputs
         return max(1, ACTIVATION_BYTES // self.model.activation_bytes(T))
 
 

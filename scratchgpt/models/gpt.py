@@ -182,13 +182,13 @@ class GPT:
     >>> model.backward(cache)                       # model.params.grad now holds d loss / d parameters
     """
 
-    def __init__(self, config, seed=0, dtype="float32", device="cpu", ops=None, xp=None):
+    def __init__(self, config, seed=0, dtype="float32", device="cpu", ops=None, xp=None, params=None):
         """seed: of the initial weights, or None to leave them zero (a checkpoint follows). xp: an array module to use
-        instead of device's own."""
+        instead of device's own. params: the ParamStore of a model that this one is a part of, which it then shares."""
         self.config = config
         self.xp = xp or get_module(device)
         self.ops = ops or default_table(device)
-        self.params = ParamStore(parameter_spec(config), self.xp, dtype)
+        self.params = ParamStore(parameter_spec(config), self.xp, dtype) if params is None else params
         if seed is not None:
             self.params.initialise(seed)
 
