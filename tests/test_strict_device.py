@@ -9,6 +9,7 @@ from strict_device import HiddenSync, Promotion
 from scratchgpt.backend import array_module, to_host
 from scratchgpt.distributed import Shards
 from scratchgpt.models.gpt import GPT, GPTConfig, KVCache
+from scratchgpt.models.moe import MoEConfig
 from scratchgpt.ops import table
 from scratchgpt.optim import AdamW
 
@@ -16,6 +17,10 @@ SHAPE = {"vocab_size": 31, "n_ctx": 7, "n_layer": 2, "n_head": 2, "n_embd": 10}
 CONFIGS = {
     "pre-norm, tied, tanh, dropout": GPTConfig(**SHAPE, dropout=0.2),
     "post-norm, untied, exact": GPTConfig(**SHAPE, norm_first=False, tied_head=False, activation="gelu", init="gpt2"),
+    "mixtures, balanced by a loss": GPTConfig(**SHAPE, moe=MoEConfig(4, 2)),
+    "mixtures, balanced by a bias": GPTConfig(
+        **SHAPE, moe=MoEConfig(6, 2, 5, 1, "sigmoid", n_groups=3, top_groups=2, scale=2.5, balance=0.1)
+    ),
 }
 
 
@@ -48,6 +53,9 @@ def train(xp, config, dtype, on_any_device="reference"):
     for step in range(3):
         losses.append(shards.loss_and_grad([micro_batch(rng), micro_batch(rng)], seed=1, step=step))
         losses.append(optimizer.step(1e-2, max_norm=1.0))
+        if config.moe:
+            losses += shards.routing()
+            model.move_biases(shards.routing()[0])
     return model, [*losses, model.params.data, optimizer.m, optimizer.v]
 
 

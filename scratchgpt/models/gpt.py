@@ -260,9 +260,9 @@ class GPT:
         moe = self.config.moe
         if not moe.bias_speed:
             return
-        for block, tokens in zip(self.params.p.blocks[moe.n_dense :], load):
+        for i, block in enumerate(self.params.p.blocks[moe.n_dense :]):
             bias = block.mlp.router.balance_bias
-            missing = tokens.sum() - moe.n_experts * tokens  # (E,): to the mean, times E: whole numbers
+            missing = load[i].sum() - moe.n_experts * load[i]  # (E,): to the mean, times E: whole numbers
             bias += moe.bias_speed * self.xp.sign(missing).astype(bias.dtype)
 
     def logits(self, batch):
