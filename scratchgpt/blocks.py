@@ -172,7 +172,7 @@ def heads_forward(ops, x, p, config, start=0, memory=None):
         (k, v), kv_caches = remember(ops, x if memory is None else memory, p, q.shape[-1])
         cache = (cache, *kv_caches)
     turns = None
-    if config.rotary_base is not None and memory is None:
+    if config.rotary_base is not None:
         q, q_turn = rotary_forward(ops.at("q"), q, config, start)
         k, k_turn = rotary_forward(ops.at("k"), k, config, start)
         turns = q_turn, k_turn
