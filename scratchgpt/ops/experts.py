@@ -161,6 +161,7 @@ def combine_forward(y, weights, order, place):
 def combine_backward(dout, cache):
     """Returns dy (N k, C), dweights (N, k)."""
     y, weights, order, place = cache
-    dy = dout[order // place.shape[1]] * weights.reshape(-1)[order][:, None]
-    dweights = (y[place] * dout[:, None, :]).sum(-1)
+    drows = dout[order // place.shape[1]]  # (N k, C): for each row of y what its token receives
+    dy = drows * weights.reshape(-1)[order][:, None]
+    dweights = (drows * y).sum(-1)[place]  # (N k,), and back in the tokens' order
     return dy, dweights

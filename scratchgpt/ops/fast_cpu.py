@@ -7,6 +7,7 @@ Nothing here starts a thread: `distributed.Shards` gives each core its own rows.
 """
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -301,6 +302,61 @@ def cross_entropy_backward(dloss, cache):
         if bias is not None:
             dbias[columns] = column_sums(dlogits)
     return (dx, dweight) if bias is None else (dx, dweight, dbias)
+
+
+def dispatch_forward(x, order, place):
+    return x.take(order // place.shape[1], 0), (place,)
+
+
+def dispatch_backward(dout, cache):
+    (place,) = cache
+    out = np.empty((len(place), dout.shape[1]), dout.dtype)
+    for part in row_blocks(*out.shape):
+        rows = dout.take(place[part, 0], 0)
+        for copy in place[part, 1:].T:
+            rows += dout.take(copy, 0)
+        out[part] = rows
+    return out
+
+
+def grouped_linear_forward(x, weight, edges):
+    """Each product goes where it belongs, and not through an array of its own."""
+    out = np.empty((len(x), weight.shape[1]), x.dtype)
+    for e, (start, stop) in enumerate(pairwise(edges)):
+        np.matmul(x[start:stop], weight[e].T, out=out[start:stop])
+    return out, (x, weight, edges)
+
+
+def grouped_linear_backward(dout, cache):
+    x, weight, edges = cache
+    dx, dweight = np.empty(x.shape, dout.dtype), np.empty(weight.shape, dout.dtype)
+    for e, (start, stop) in enumerate(pairwise(edges)):
+        np.matmul(dout[start:stop], weight[e], out=dx[start:stop])
+        np.matmul(dout[start:stop].T, x[start:stop], out=dweight[e])
+    return dx, dweight
+
+
+def combine_forward(y, weights, order, place):
+    out = np.empty((len(place), y.shape[1]), y.dtype)
+    for part in row_blocks(*out.shape):
+        out[part] = 0
+        for copy, weight in zip(place[part].T, weights[part].T):
+            rows = y.take(copy, 0)
+            rows *= weight[:, None]
+            out[part] += rows
+    return out, (y, weights, order, place)
+
+
+def combine_backward(dout, cache):
+    """By blocks of the experts' rows: what a block's tokens receive is read once, for dy and for dweights."""
+    y, weights, order, place = cache
+    dy, dots = np.empty(y.shape, dout.dtype), np.empty(len(y), dout.dtype)
+    tokens, factors = order // place.shape[1], weights.reshape(-1)[order]
+    for part in row_blocks(*y.shape):
+        rows = dout.take(tokens[part], 0)
+        np.einsum("nc,nc->n", rows, y[part], out=dots[part])
+        np.multiply(rows, factors[part, None], out=dy[part])
+    return dy, dots[place]
 
 
 def global_norm(grad):
