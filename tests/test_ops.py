@@ -4,6 +4,7 @@ import inspect
 import itertools
 import math
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,15 +15,22 @@ from strategies import (
     LAYOUTS,
     OP_CASES,
     attention,
+    binary_cross_entropy,
     cases_of,
+    combine,
     cross_entropy,
+    dispatch,
     embedding,
     gelu,
+    grouped_linear,
     layer_norm,
     layouts,
     linear,
     make_case,
     normal,
+    rms_norm,
+    softmax_cross_entropy,
+    squared_error,
 )
 
 from scratchgpt.errors import InputError
@@ -85,6 +93,22 @@ def test_layer_norm_gradient_is_orthogonal_to_ones_and_to_xhat(ops):
     # moving or scaling a row changes nothing, so the gradient has no part along either: rounding remains
     assert np.abs(dx.sum(-1)).max() < 1e-14
     assert np.abs((dx * xhat).sum(-1)).max() < 1e-14
+
+
+def test_rms_norm_gradient_is_orthogonal_to_its_input(ops):
+    case = rms_norm(np.random.default_rng(0), (2, 3), 5, eps=0.0)
+    _, (dx, _) = case.run(ops)
+    # scaling a row changes nothing; moving it does
+    assert np.abs((dx * case.arrays["x"]).sum(-1)).max() < 1e-14
+    assert np.abs(dx.sum(-1)).min() > 1e-3
+
+
+def test_rms_norm_is_layer_norm_where_the_mean_is_0(ops):
+    case = layer_norm(np.random.default_rng(0), (2, 3), 5, eps=0.1)
+    x, weight, bias = case.arrays.values()
+    x -= x.mean(-1, keepdims=True)
+    expected, _ = ops.layer_norm_forward(x, weight, 0 * bias, 0.1)
+    assert difference(ops.rms_norm_forward(x, weight, 0.1)[0], expected) < 1e-15
 
 
 def test_embedding_gradient_sums_over_every_use_of_a_token(ops):
@@ -208,6 +232,9 @@ LARGE = {
     "attention, padded": lambda rng: attention(rng, 2, 131, 199, 3, 17, mask="tail"),
     "attention, bias": lambda rng: attention(rng, 2, 131, 131, 3, 17, causal=False, bias=(1, 3, 131, 131)),
     "cross_entropy": lambda rng: cross_entropy(rng, 1031, 37, 4111, ignored=13),
+    "dispatch": lambda rng: dispatch(rng, 1031, 257, 8, 2),
+    "combine": lambda rng: combine(rng, 1031, 257, 8, 3),
+    "grouped_linear": lambda rng: grouped_linear(rng, (131, 0, 401, 67), 129, 67),
 }
 
 
@@ -248,6 +275,128 @@ def test_flash_attention_never_holds_a_score_for_every_pair():
         tracemalloc.stop()
     pairs = 1024 * 1024 * 8  # bytes; a quarter leaves room for a dozen arrays (T, D) and tiles, and none for a copy
     assert peak < pairs / 4
+
+
+# Attention's options
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_grouped_heads_are_heads_with_the_same_keys_and_values(ops, causal):
+    case = attention(np.random.default_rng(0), 2, 5, 7, 6, 3, causal, mask="random", G=2, Dv=5)
+    q, k, v = case.arrays.values()
+    out, (dq, dk, dv) = case.run(ops)
+    copied, cache = ops.attention_forward(q, k.repeat(3, 2), v.repeat(3, 2), mask=case.fixed["mask"], causal=causal)
+    expected = ops.attention_backward(case.dout(), cache)
+    assert difference(out, copied) < 1e-14  # a table may do one of them its own way
+    assert difference(dq, expected[0]) < 1e-14
+    for shared, copies in ((dk, expected[1]), (dv, expected[2])):
+        assert difference(shared, copies.reshape(2, 7, 2, 3, -1).sum(3)) < 1e-14  # a sum of three
+
+
+def test_attention_scale_is_a_factor_of_the_queries(ops):
+    case = attention(np.random.default_rng(0), 2, 3, 5, 2, 7, scale=1.0)
+    q, k, v = case.arrays.values()
+    out, _ = case.run(ops)
+    assert difference(out, ops.attention_forward(q * math.sqrt(7), k, v)[0]) < 1e-14
+
+
+# Positions
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+def test_rotary_products_depend_on_the_distance_alone(ops, interleaved):
+    rng = np.random.default_rng(0)
+    q, k = (np.repeat(normal(rng, 1, 1, 2, 6), 9, 1) for _ in range(2))  # one query and one key at nine positions
+    near, far = (products(ops, q, k, start, interleaved) for start in (0, 1000))
+    for scores in (near, far):
+        for distance in range(-8, 9):
+            line = np.diagonal(scores, distance)
+            assert np.abs(line - line[:1]).max() < 1e-12  # positions of 1000 have angles right to 1e-13
+        assert np.ptp(scores) > 1
+    assert difference(near, far) < 1e-12
+
+
+def products(ops, q, k, start, interleaved):
+    """The products of all queries with all keys of head 0, (T, T)."""
+    q, k = (ops.rotary_forward(a, start, 100.0, None, interleaved)[0][0, :, 0] for a in (q, k))
+    return q @ k.T
+
+
+def test_rotary_keeps_lengths_and_the_first_position(ops):
+    x = normal(np.random.default_rng(0), 2, 5, 3, 8)
+    out, _ = ops.rotary_forward(x)
+    assert np.array_equal(out[:, 0], x[:, 0])
+    assert difference((out * out).sum(-1), (x * x).sum(-1)) < 1e-15
+
+
+def test_rotary_layouts_are_one_rotation_of_other_columns(ops):
+    x = normal(np.random.default_rng(0), 2, 5, 3, 8)
+    halves = [0, 2, 4, 6, 1, 3, 5, 7]  # column 2i to i, column 2i + 1 to 4 + i
+    interleaved, _ = ops.rotary_forward(x, interleaved=True)
+    assert np.array_equal(interleaved[..., halves], ops.rotary_forward(x[..., halves])[0])
+
+
+def test_rotary_leaves_the_first_columns_alone_and_starts_anywhere(ops):
+    x = normal(np.random.default_rng(0), 2, 5, 3, 8)
+    out, _ = ops.rotary_forward(x, width=4)
+    assert np.array_equal(out[..., :4], x[..., :4])
+    assert np.array_equal(out[..., 4:], ops.rotary_forward(x[..., 4:])[0])
+    assert np.array_equal(out[:, 2:], ops.rotary_forward(x[:, 2:], start=2, width=4)[0])
+
+
+@pytest.mark.parametrize("width", [3, 0, -2, 10])
+def test_rotary_refuses_columns_that_make_no_pairs(ops, width):
+    with pytest.raises(InputError, match=f"turn {width} of 8 columns"):
+        ops.rotary_forward(np.ones((1, 2, 1, 8)), width=width)
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_position_bias_of_a_cached_query_is_a_row_of_the_whole(ops, bidirectional):
+    table_ = normal(np.random.default_rng(0), 8, 3)
+    whole, _ = ops.position_bias_forward(table_, 40, 40, 0, bidirectional, 20)
+    assert whole.shape == (1, 3, 40, 40)
+    for t in (0, 1, 13, 39):
+        row, _ = ops.position_bias_forward(table_, 1, t + 1, t, bidirectional, 20)
+        assert np.array_equal(row, whole[:, :, t : t + 1, : t + 1])
+
+
+def test_distance_buckets_are_those_of_the_paper():
+    # Raffel et al. 2020, section 2.1: 32 buckets, logarithmic up to 128, half of them for each direction in an encoder
+    buckets = reference.distance_buckets(np.array([0, -1, -7, -8, -127, -128, -999, 1, 7, 999]), 32, True, 128)
+    assert buckets.tolist() == [0, 1, 7, 8, 15, 15, 15, 17, 23, 31]
+    buckets = reference.distance_buckets(np.array([0, 5, -1, -15, -16, -127, -999]), 32, False, 128)
+    assert buckets.tolist() == [0, 0, 1, 15, 16, 31, 31]
+
+
+@pytest.mark.parametrize(("buckets", "bidirectional", "max_distance"), [(3, True, 9), (1, False, 9), (32, True, 8)])
+def test_position_bias_refuses_buckets_that_cannot_be(ops, buckets, bidirectional, max_distance):
+    with pytest.raises(InputError, match=f"{buckets} buckets for distances up to {max_distance}"):
+        ops.position_bias_forward(np.ones((buckets, 2)), 3, 3, 0, bidirectional, max_distance)
+
+
+# Activations
+
+
+def test_gate_is_what_goes_through_the_activation(ops):
+    gate, up = np.array([-50.0, 0.0, 50.0]), np.array([3.0, 5.0, 7.0])
+    for activation in ("silu", "gelu_tanh", "gelu", "relu"):
+        out, _ = ops.glu_forward(gate, up, activation)
+        assert np.abs(out - [0, 0, 350]).max() < 1e-12  # silu(-50) = -1e-20
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_activations_and_losses_of_large_numbers_do_not_overflow(ops):
+    far = np.array([[-1e4, 1e4]], np.float32)
+    one = np.ones(1, np.float32)
+    for forward in (ops.relu_forward, ops.silu_forward, ops.tanh_forward):
+        assert np.isfinite(forward(far)[0]).all()
+    for right in (0.0, 1.0):
+        targets = np.array([[right, right]], np.float32)
+        loss, cache = ops.binary_cross_entropy_forward(far, targets, one)
+        assert loss == 1e4  # one of the two is as wrong as can be
+        assert np.abs(ops.binary_cross_entropy_backward(1.0, cache)).tolist() == [[right, 1 - right]]
+    loss, cache = ops.softmax_cross_entropy_forward(far, np.array([0]), one)
+    assert loss == 2e4 and ops.softmax_cross_entropy_backward(1.0, cache).tolist() == [[-1, 1]]
 
 
 # Edges
@@ -330,6 +479,68 @@ def test_ignored_targets_count_nowhere(ops):
     assert not dx[:2].any()
     for a, b in ((loss, rest), (dx[2:], dx_rest), (dweight, dweight_rest)):
         assert difference(a, b) < 1e-15
+
+
+@pytest.mark.parametrize("make", [softmax_cross_entropy, binary_cross_entropy, squared_error])
+def test_rows_of_weight_0_count_nowhere(ops, make):
+    case = make(np.random.default_rng(0), 5, 3, ignored=2)
+    loss, (dx,) = case.run(ops)
+    rest = replace(
+        case,
+        arrays={name: a[2:] for name, a in case.arrays.items()},
+        fixed={name: None if a is None else a[2:] for name, a in case.fixed.items()},
+    )
+    loss_of_rest, (dx_of_rest,) = rest.run(ops)
+    assert not dx[:2].any()
+    assert difference(loss, loss_of_rest) < 1e-15 and difference(dx[2:], dx_of_rest) < 1e-15
+
+
+def test_softmax_cross_entropy_is_cross_entropy_of_logits_that_are_there(ops):
+    case = softmax_cross_entropy(np.random.default_rng(0), 5, 7, ignored=1)
+    loss, (dlogits,) = case.run(ops)
+    targets, weights, _ = case.fixed.values()
+    expected, cache = ops.cross_entropy_forward(case.arrays["logits"], np.eye(7), targets, weights)
+    assert difference(loss, expected) < 1e-14
+    assert difference(dlogits, ops.cross_entropy_backward(case.dout(), cache)[0]) < 1e-14
+
+
+def test_masked_classes_have_no_share(ops):
+    case = softmax_cross_entropy(np.random.default_rng(0), 5, 7, masked=True)
+    mask, logits = case.fixed["mask"], case.arrays["logits"]
+    before, (dlogits,) = case.run(ops)
+    logits[~mask] += 5.0
+    after, _ = case.run(ops)
+    assert before == after and not dlogits[~mask].any() and dlogits[mask].any()
+
+
+def test_two_labels_are_two_classes(ops):
+    # sigmoid(z) is the softmax of (0, z)
+    z, y = normal(np.random.default_rng(0), 5, 1), np.array([0, 1, 1, 0, 1])
+    weights = np.full(5, 0.2)
+    binary, cache = ops.binary_cross_entropy_forward(z, y[:, None].astype(float), weights)
+    two, two_cache = ops.softmax_cross_entropy_forward(np.concatenate([0 * z, z], 1), y, weights)
+    assert difference(binary, two) < 1e-15
+    dz, dtwo = ops.binary_cross_entropy_backward(1.0, cache), ops.softmax_cross_entropy_backward(1.0, two_cache)
+    assert difference(dz, dtwo[:, 1:]) < 1e-15
+
+
+def test_cross_entropy_bias_is_a_weight_on_a_column_of_ones(ops):
+    case = cross_entropy(np.random.default_rng(0), 5, 3, 7, ignored=1, bias=True)
+    loss, (dx, dweight, dbias) = case.run(ops)
+    x, weight, bias = case.arrays.values()
+    x, weight = np.concatenate([x, np.ones((5, 1))], 1), np.concatenate([weight, bias[:, None]], 1)
+    expected, cache = ops.cross_entropy_forward(x, weight, **case.fixed)
+    dx_wide, dweight_wide = ops.cross_entropy_backward(case.dout(), cache)
+    for a, b in ((loss, expected), (dx, dx_wide[:, :3]), (dweight, dweight_wide[:, :3]), (dbias, dweight_wide[:, 3])):
+        assert difference(a, b) < 1e-14
+
+
+def test_embedding_without_positions_picks_rows(ops):
+    x, rows = normal(np.random.default_rng(0), 7, 5), np.array([6, 0, 6])
+    out, cache = ops.embedding_forward(rows, x)
+    assert np.array_equal(out, x[rows])
+    dx, nothing = ops.embedding_backward(np.ones((3, 5)), cache)
+    assert nothing is None and dx[:, 0].tolist() == [1, 0, 0, 0, 0, 0, 2]
 
 
 def test_cross_entropy_of_equal_logits_is_log_of_the_vocabulary(ops):

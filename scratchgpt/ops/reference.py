@@ -278,20 +278,20 @@ def distance_buckets(distance, n_buckets, bidirectional, max_distance):
     other for keys ahead; else all are for keys behind, and keys ahead count as distance 0."""
     xp = array_module(distance)
     behind = xp.maximum(-distance, 0)
-    first = 0
+    first, n = 0, n_buckets
     if bidirectional:
-        n_buckets //= 2
-        first = xp.where(distance > 0, n_buckets, 0)
+        n = n_buckets // 2
+        first = xp.where(distance > 0, n, 0)
         behind = abs(distance)
-    near = n_buckets // 2
+    near = n // 2
     if not 0 < near < max_distance:
         raise InputError(
             f"{n_buckets} buckets for distances up to {max_distance}; expected at least 2 buckets (4, if half of them "
             "are for keys ahead), and a distance beyond the half that has one each"
         )
     ratio = xp.log(xp.maximum(behind, near).astype("float64") / near) / math.log(max_distance / near)
-    far = near + (ratio * (n_buckets - near)).astype("int64")
-    return first + xp.where(behind < near, behind, xp.minimum(far, n_buckets - 1))
+    far = near + (ratio * (n - near)).astype("int64")
+    return first + xp.where(behind < near, behind, xp.minimum(far, n - 1))
 
 
 def attention_forward(q, k, v, bias=None, mask=None, causal=True, scale=None):

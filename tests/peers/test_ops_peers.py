@@ -9,6 +9,7 @@ import pytest
 from strategies import CASES, cross_entropy, make_case, normal
 
 from scratchgpt.ops import table
+from scratchgpt.ops.reference import distance_buckets
 from scratchgpt.optim import AdamW
 from scratchgpt.params import ParamStore
 
@@ -181,6 +182,16 @@ def test_op_and_gradients_equal_pytorch(name, ops):
     assert close(out, theirs)
     for tensor, gradient in zip(tensors.values(), gradients, strict=True):
         assert close(gradient, tensor.grad)
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+@pytest.mark.parametrize(("n_buckets", "max_distance"), [(32, 128), (16, 100), (8, 20), (64, 1000)])
+def test_distance_buckets_equal_transformers_t5(n_buckets, max_distance, bidirectional):
+    from transformers.models.t5.modeling_t5 import T5Attention
+
+    distance = np.arange(-2000, 2001)  # theirs are computed in float32: no distance may fall on the other side
+    theirs = T5Attention._relative_position_bucket(torch.tensor(distance), bidirectional, n_buckets, max_distance)
+    assert np.array_equal(distance_buckets(distance, n_buckets, bidirectional, max_distance), theirs.numpy())
 
 
 @pytest.mark.parametrize("ops", ["reference", "fast_cpu"])
