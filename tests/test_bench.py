@@ -163,6 +163,13 @@ def test_tokenizer_rows_have_ratios_or_say_why_not(tmp_path):
     assert all(row.ratio is None and "GPT-2's tokenizer files" in row.note for row in rows[3:5])
 
 
+def test_a_mixture_is_compared_with_the_dense_layer_of_its_active_width():
+    (row,) = sections.moe(QUICK, (TINY,))
+    assert row.ratio > 0 and row.at_most and row.goal == 1.3
+    weights, biases = 2 * 12 * 48, 12 + 48  # experts have no biases
+    assert f"meets {weights:,} weights of experts, {weights + biases:,} of the dense layer" in row.note
+
+
 def test_differing_losses_are_shouted():
     about = {"ours": {"loss": 4.0}, "other": {"loss": 4.1}}
     assert "DIFFER" in sections.same_loss(about, "other")

@@ -13,6 +13,7 @@ from scratchgpt import data
 from scratchgpt.backend import AVX512_NEEDED, cpu_flags
 from scratchgpt.bench.contest import UNTUNED, Contender, ContenderError, alternate, median_ratio
 from scratchgpt.models.gpt import PRESETS, GPTConfig, count_parameters, training_flops_per_token
+from scratchgpt.models.moe import MoEConfig
 from scratchgpt.tokenizers import BPETokenizer
 from scratchgpt.tokenizers import bench as tokenizers_bench
 
@@ -41,6 +42,7 @@ SMALL = Shape("L4 H4 C128 T128 B16 V512", GPTConfig(512, 128, 4, 4, 128), 16, 12
 GPT2 = Shape("GPT-2 124M, T512 B4", replace(PRESETS["gpt2"], dropout=0.0), 4, 512)
 SAMPLED = Shape("L6 H6 C384 V1024", GPTConfig(1024, 512, 6, 6, 384))
 SAMPLED_GPT2 = Shape("GPT-2 124M", GPT2.config)
+MIXTURE = MoEConfig(8, 2)  # each expert half as wide as the dense layer
 
 
 @dataclass(frozen=True)
@@ -211,6 +213,30 @@ def sample_one(settings, shape, goal, new_tokens):
     )  # fmt: skip
 
 
+def moe(settings, shapes=(LARGE, SMALL), mixture=MIXTURE, goal=1.3):
+    """Seconds of a mixture of experts, forward and backward, over those of the dense feed-forward whose active FLOPs it
+    has, both ours."""
+    return [moe_one(settings, shape, mixture, goal) for shape in shapes]
+
+
+def moe_one(settings, shape, mixture, goal):
+    sparse = replace(shape, config=replace(shape.config, moe=mixture))
+    with (
+        Contender("feed_forward", settings.ours, **sparse.job, threads=settings.threads) as experts,
+        Contender("feed_forward", settings.ours, **shape.job, threads=settings.threads) as dense,
+    ):
+        seconds = alternate({"experts": experts, "dense": dense}, settings.rounds)
+        weights = [contender.about["weights"] for contender in (experts, dense)]
+    return Row(
+        f"layer of {mixture.n_experts} experts, {mixture.top_k} for each token, {shape.name}",
+        median_ratio(seconds["experts"], seconds["dense"]), goal, at_most=True,
+        ours=1e3 * statistics.median(seconds["experts"]), theirs=1e3 * statistics.median(seconds["dense"]), unit="ms",
+        against="dense layer",
+        note=f"kernels {' '.join(experts.about['kernels'])}; threads {settings.threads}; forward and backward; a token "
+             f"meets {weights[0]:,} weights of experts, {weights[1]:,} of the dense layer",
+    )  # fmt: skip
+
+
 def tokenizer(settings, path=PLAYS_FILE, vocab_size=4096, megabytes=100):
     """Training and encoding beside Hugging Face's and tiktoken's, one thread each, on the embedded plays."""
     what = f"tokenizer, training to {vocab_size:,}"
@@ -247,5 +273,6 @@ SECTIONS = {  # name -> (what it gives, the packages it compares with)
     "sgemm": (sgemm, ()),
     "memory": (memory, ("torch",)),
     "sample": (sample, ("torch", "transformers")),
+    "moe": (moe, ()),
     "tokenizer": (tokenizer, ("tokenizers", "tiktoken")),
 }

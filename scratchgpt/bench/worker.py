@@ -20,10 +20,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from scratchgpt import backend
+from scratchgpt import backend, blocks
 from scratchgpt.distributed import Shards
 from scratchgpt.interop import save
-from scratchgpt.models.gpt import GPT, GPTConfig
+from scratchgpt.models.gpt import GPT, GPTConfig, count_parameters
 from scratchgpt.optim import AdamW
 from scratchgpt.sampling import generate
 
@@ -108,6 +108,33 @@ def sample_transformers(config, prompt, new_tokens, threads):
     return run, {"threads": torch.get_num_threads()}
 
 
+def feed_forward(config, rows, length, threads):
+    """Forward and backward of a block's feed-forward, or of the mixture of experts that stands for it, each thread with
+    its rows on one BLAS thread, as in a training step."""
+    model = GPT(GPTConfig(**config), seed=0)
+    ops, p, config = model.ops.at("mlp"), model.params.p.blocks[0].mlp, model.config
+    rng = np.random.default_rng(0)
+    x, dout = rng.standard_normal((2, rows, length, config.n_embd), np.float32)
+    token_weights = np.full((rows, length), 1 / (rows * length), np.float32)
+    parts = [np.array_split(a, threads) for a in (x, dout, token_weights)]
+    gradients = [model.params.new_grad()[1].blocks[0].mlp for _ in range(threads)]
+    pool = ThreadPoolExecutor(threads)
+
+    def part(x, dout, token_weights, g):
+        if config.moe:
+            _, cache = blocks.moe_forward(ops, x, p, config, blocks.Routing(token_weights, [], []))
+            return blocks.moe_backward(ops, dout, cache, g, config.moe.loss_weight)
+        _, cache = blocks.feed_forward_forward(ops, x, p, config.activation)
+        return blocks.feed_forward_backward(ops, dout, cache, g)
+
+    def run():
+        with backend.blas_threads(1):
+            list(pool.map(part, *parts, gradients))
+
+    counts = count_parameters(config, active=True)
+    return run, {"weights": sum(counts.get(name, 0) for name in ("feed-forward", "experts")) // config.n_layer}
+
+
 def product(rows, n_in, n_out, threads, side_by_side=False, repeats=8):
     """`repeats` products (rows, n_in) @ (n_out, n_in).T in float32, as BLAS runs them on `threads` threads, or cut by
     rows into as many products on one BLAS thread each: whichever is faster is what the machine can do."""
@@ -152,7 +179,7 @@ def peak_rss():
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-JOBS = {job.__name__: job for job in (train_ours, train_torch, sample_ours, sample_transformers, product)}
+JOBS = {job.__name__: job for job in (train_ours, train_torch, sample_ours, sample_transformers, feed_forward, product)}
 
 
 def main():
