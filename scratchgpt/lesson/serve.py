@@ -33,14 +33,19 @@ def make_server(lesson, port, short=False):
     """The server, listening on the loopback address alone. Raises InputError when the port cannot be had."""
     if not 0 <= port < 65536:
         raise InputError(f"--port is {port}; expected 1 to 65535, or 0 for any that is free")
-    whole = page(lesson, record(lesson, short), live=True).encode("utf-8")
-    handler = type("LessonHandler", (Handler,), {"runs": Runs(lesson, short), "whole": whole})
+    handler = type("LessonHandler", (Handler,), {"runs": Runs(lesson, short)})
     try:
-        return ThreadingHTTPServer((HOST, port), handler)
+        server = ThreadingHTTPServer((HOST, port), handler)
     except OSError as error:
         if error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise
         raise InputError(f"port {port} cannot be had: {error.strerror}; choose another with --port") from None
+    try:
+        handler.whole = page(lesson, record(lesson, short), live=True).encode("utf-8")
+    except BaseException:  # Ctrl-C too: the port is free again
+        server.server_close()
+        raise
+    return server
 
 
 class Runs:
