@@ -539,7 +539,7 @@ def test_the_installed_package_has_the_lessons_and_every_package():
     root = TESTS.parent
     listed = set(tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"])
     found = {".".join(path.parent.relative_to(root).parts) for path in root.glob("scratchgpt/**/__init__.py")}
-    assert listed == found | {"scratchgpt.lessons"}
+    assert listed == found | {"scratchgpt.lessons"}, "packages in pyproject.toml"
 
 
 # ---- rules
