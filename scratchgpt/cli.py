@@ -185,15 +185,22 @@ def prepare(args):
 
 def introduce(trainer):
     model = trainer.model
+    active = f", {active_parameters(model):,} of them for a token" if model.config.moe else ""
     print(
         f"{len(trainer.train_ids):,} training tokens, {len(trainer.val_ids):,} for validation, a vocabulary of "
-        f"{model.config.vocab_size:,}; a GPT of {model.params.size:,} parameters, {trainer.threads} threads, into "
-        f"{trainer.out}"
+        f"{model.config.vocab_size:,}; a GPT of {model.params.size:,} parameters{active}, {trainer.threads} threads, "
+        f"into {trainer.out}"
     )
     if trainer.resumed:
         exactly = "" if trainer.same_kernels else "; not bit for bit: BLAS has other kernels here than it had then"
         print(f"resumed at step {trainer.done} of {trainer.config.steps}{exactly}")
     sys.stdout.flush()
+
+
+def active_parameters(model):
+    from scratchgpt.models.gpt import count_parameters
+
+    return sum(count_parameters(model.config, active=True).values())
 
 
 def summarise(trainer, result):

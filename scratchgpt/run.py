@@ -10,6 +10,7 @@ from scratchgpt.checkpoint import load_state
 from scratchgpt.data import EMBEDDED, load_text, split_text
 from scratchgpt.errors import InputError
 from scratchgpt.models.gpt import GPT, PRESETS, GPTConfig, activation_bytes, count_parameters
+from scratchgpt.models.moe import BALANCE, MoEConfig
 from scratchgpt.tokenizers import BPETokenizer
 from scratchgpt.train import TrainConfig, Trainer, option, options_of, refuse_other_run
 
@@ -37,6 +38,13 @@ class RunConfig(TrainConfig):
     n_ctx: int = option(128, "model", "context: the most tokens the model sees at once")
     dropout: float = option(0.0, "model", "probability of zeroing a number of the embedding or of a residual branch")
     init: str = option("he", "model", "first weights: He et al. 2015, or GPT-2's 0.02", choices=("he", "gpt2"))
+    moe_experts: int = option(0, "model", "experts of the mixture that stands for each feed-forward; 0: no mixture")
+    moe_top_k: int = option(2, "model", "experts that each token goes to; a token costs what it costs without experts")
+    moe_shared: int = option(0, "model", "experts that every token goes to besides")
+    moe_scores: str = option("softmax", "model", "the router: softmax, whose load is balanced by a loss (Mixtral), or "
+                             "sigmoid, by a bias that is moved (DeepSeek-V3)", choices=tuple(BALANCE))  # fmt: skip
+    moe_balance: float | None = option(None, "model", "weight of that loss, or how far a bias moves per update; 0: not "
+                                       "balanced (default: 0.01 for softmax, 0.001 for sigmoid)")  # fmt: skip
     dtype: str = option("float32", "run", "type of weights and arithmetic", choices=DTYPES)
     device: str = option("cpu", "run", "where to compute: NumPy, or CuPy on a GPU", choices=("cpu", "cuda"))
 
@@ -58,6 +66,9 @@ class RunConfig(TrainConfig):
 def config_from(given):
     """RunConfig from the options given {name: value}: what is not given comes from the preset, then the defaults."""
     preset = PRESETS[given["preset"]] if given.get("preset") else None
+    moe = [name for name in given if name.startswith("moe_")]
+    if moe and not given.get("moe_experts"):
+        raise InputError(f"--{moe[0].replace('_', '-')} is about a mixture of experts; give --moe-experts N too")
     return RunConfig(**({name: getattr(preset, name) for name in SHAPE} if preset else {}) | given)
 
 
@@ -126,7 +137,13 @@ def build(config, shape, tokenizer, train_text, val_text, **options):
 
 def model_config(config, vocab_size):
     base = PRESETS[config.preset] if config.preset else GPTConfig()
-    return replace(base, vocab_size=vocab_size, **{name: getattr(config, name) for name in SHAPE})
+    moe = None
+    if config.moe_experts:
+        moe = MoEConfig(
+            n_experts=config.moe_experts, top_k=config.moe_top_k, n_shared=config.moe_shared,
+            scores=config.moe_scores, balance=config.moe_balance,
+        )  # fmt: skip
+    return replace(base, vocab_size=vocab_size, moe=moe, **{name: getattr(config, name) for name in SHAPE})
 
 
 def check_memory(shape, config):

@@ -1,4 +1,6 @@
-"""The directories of GPT-2 and of OpenAI-GPT (GPT-1)."""
+"""The directories of GPT-2 and of OpenAI-GPT (GPT-1), and of a GPT with mixtures of experts, which is ours alone."""
+
+from dataclasses import asdict, replace
 
 from scratchgpt.errors import InputError
 from scratchgpt.interop.layout import Layout
@@ -50,7 +52,7 @@ GPT2 = Layout(
     model=GPT,
     config=GPTConfig,
     spec=parameter_spec,
-    ours={"norm_first": True},
+    ours={"norm_first": True, "moe": None},
     table=(
         ("wte", "transformer.wte.weight", False),
         ("wpe", "transformer.wpe.weight", False),
@@ -80,7 +82,7 @@ OPENAI_GPT = Layout(
     model=GPT,
     config=GPTConfig,
     spec=parameter_spec,
-    ours={"norm_first": False},
+    ours={"norm_first": False, "moe": None},
     table=(
         ("wte", "transformer.tokens_embed.weight", False),
         ("wpe", "transformer.positions_embed.weight", False),
@@ -96,4 +98,23 @@ OPENAI_GPT = Layout(
     tied={"lm_head.weight": "wte"},
     buffers=r"h\.\d+\.attn\.bias|position_ids",
 )
-LAYOUTS = (GPT2, OPENAI_GPT)
+# transformers has no GPT-2 with mixtures of experts: GPT-2's keys where there are such, ours for the mixtures. What the
+# mixtures are is read from the config that is kept beside the weights.
+EXPERTS = (
+    "router.weight", "router.balance_bias", "experts.up.weight", "experts.down.weight", "shared.up.weight",
+    "shared.up.bias", "shared.down.weight", "shared.down.bias",
+)  # fmt: skip
+GPT_MOE = replace(
+    GPT2,
+    model_type="scratchgpt_moe",
+    architecture="GPT",
+    ours={},
+    table=GPT2.table
+    + tuple((f"blocks.{{i}}.mlp.{name}", f"transformer.h.{{i}}.mlp.{name}", False) for name in EXPERTS),
+    fields=GPT2.fields | {"norm_first": ("norm_first", True)},
+    unsaid=UNSAID | {"moe": None},
+    also=lambda config, tokenizer: also(config, tokenizer) | {"moe": asdict(config.moe)},
+    required={},
+    buffers=r"(?!)",
+)
+LAYOUTS = (GPT2, OPENAI_GPT, GPT_MOE)
