@@ -86,7 +86,7 @@ def test_evaluation_leaves_balancing_out():
     assert evaluate(run.model, run.val_ids) == evaluate(free.model, run.val_ids)
 
 
-@pytest.mark.parametrize("moe", [replace(SOFTMAX, balance=0.1), replace(SIGMOID, n_groups=1, top_groups=1)],
+@pytest.mark.parametrize("moe", [replace(SOFTMAX, balance=1.0), replace(SIGMOID, n_groups=1, top_groups=1)],
                          ids=["loss", "bias"])  # fmt: skip
 def test_balancing_evens_the_load_out(moe):
     config = replace(SHORT, steps=150, batch_size=8, lr=1e-2, log_every=10, eval_every=1000)
@@ -97,8 +97,8 @@ def test_balancing_evens_the_load_out(moe):
         loads = [record["expert_load"] for record in run.history if record["step"] > 100 and "loss" in record]
         return np.std(np.mean(loads, 0), 1).max()  # of the shares of the experts of one mixture
 
-    # measured: 0.02 to 0.04 with balancing, 0.2 and more without
-    assert unevenness(moe) < 0.5 * unevenness(replace(moe, balance=0.0))
+    # over four seeds 0.02 to 0.04 with balancing, 0.09 to 0.18 without
+    assert unevenness(moe) < 0.06 < unevenness(replace(moe, balance=0.0))
 
 
 @pytest.mark.parametrize("shape", [
