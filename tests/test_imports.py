@@ -12,8 +12,8 @@ import scratchgpt
 PACKAGE = Path(scratchgpt.__file__).parent
 # Lowest first: a module imports modules before its own, or parts of its own package.
 ORDER = [
-    *("errors", "files", "backend", "ops", "params", "optim", "blocks", "models", "tokenizers", "data", "interop"),
-    *("checkpoint", "sampling", "distributed", "evaluation", "plot", "progress", "train", "run", "check"),
+    *("errors", "files", "backend", "ops", "params", "optim", "blocks", "models", "tokenizers", "objectives", "data"),
+    *("interop", "checkpoint", "sampling", "distributed", "evaluation", "plot", "progress", "train", "run", "check"),
     *("homework", "lesson", "doctor", "bench", "cli"),
 ]
 MAY_IMPORT_TORCH = {"bench/worker.py", "bench/torch_gpt.py", "check/lockstep_gpt.py", "check/lockstep_ops.py",
