@@ -15,15 +15,19 @@ from scratchgpt import tokenizers
 from scratchgpt.backend import to_host
 from scratchgpt.errors import InputError
 from scratchgpt.files import FLOATS, TensorFile, as_float, read_json, write_tensors, write_text
-from scratchgpt.interop import gpt2
+from scratchgpt.interop import bert, gpt2
 from scratchgpt.interop.layout import Layout
+from scratchgpt.models.heads import HeadConfig
 
 __all__ = ["Layout", "load", "load_tokenizer", "save", "tensors"]
 
 WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
 PICKLED = "pytorch_model.bin"
 MAX_SIZE = 2**24  # no vocabulary, context, depth or width comes near; config.json is refused beyond it
-LAYOUTS = gpt2.LAYOUTS
+LAYOUTS = (*gpt2.LAYOUTS, *bert.LAYOUTS)
+PROBLEMS = {  # config.json's problem_type -> ours
+    "single_label_classification": "single", "multi_label_classification": "multi", "regression": "regression",
+}  # fmt: skip
 
 
 def tensors(model, grad=False):
@@ -44,8 +48,10 @@ def part_of(read, ours):
 
 def layout_of(config):
     """The Layout that stores models of this config. Raises InputError when transformers has no such model."""
+    kind, task = type(backbone_of(config)), getattr(config, "task", None)
     for layout in LAYOUTS:
-        if layout.config is type(config) and all(getattr(config, name) == says for name, says in layout.ours.items()):
+        same = layout.config is kind and layout.task == task
+        if same and all(getattr(config, name) == says for name, says in layout.ours.items()):
             break
     else:
         raise InputError(f"transformers has no model like {config}")
@@ -54,6 +60,11 @@ def layout_of(config):
         raise InputError(f"activation is {config.activation}: {layout.model_type} directories know only "
                          f"{' and '.join(set(layout.activations.values()))}; use that, or norm_first=True")  # fmt: skip
     return layout
+
+
+def backbone_of(config):
+    """The configuration under a head's, or config itself."""
+    return config.backbone if isinstance(config, HeadConfig) else config
 
 
 def key_table(layout, config):
@@ -107,13 +118,26 @@ def config_json(model, layout, tokenizer=None):
         **{theirs: getattr(config, ours) for theirs, (ours, _) in layout.fields.items()},
         layout.activation_key: activation,
         **layout.also(config, tokenizer),
+        **(head_json(config) if layout.task else {}),
         "dtype": str(model.params.dtype),
         **layout.required,
     }
 
 
+def head_json(config):
+    """What config.json says of a head."""
+    problem = next(theirs for theirs, ours in PROBLEMS.items() if ours == config.problem)
+    if not config.labels:
+        return {}
+    return {
+        "id2label": dict(enumerate(config.labels)),
+        "label2id": {label: number for number, label in enumerate(config.labels)},
+        **({"problem_type": problem} if config.task == "sentence" else {}),
+    }
+
+
 def load(directory, dtype=None, device="cpu"):
-    """The GPT in a directory that scratchgpt or transformers' save_pretrained (GPT-2, OpenAI-GPT) wrote.
+    """The model in a directory that scratchgpt or transformers' save_pretrained wrote, of a family in LAYOUTS.
 
     dtype: of the weights; None: float64 if the file's are, else float32 (float16 and bfloat16 become float32).
     The residual dropout becomes the model's; dropout inside attention, which our blocks do not have, is left out.
@@ -125,6 +149,7 @@ def load(directory, dtype=None, device="cpu"):
         raise InputError(f"{directory} is not a directory; expected one with {CONFIG} and {WEIGHTS}")
     layout, config = read_config(directory / CONFIG)
     files = open_weights(directory)
+    config = layout.fit(config, {stripped(layout, key) for file in files for key in file.entries})
     for file in files:
         config = check_metadata(file, layout, config)
     names = match_names(files, layout, config, directory)
@@ -144,10 +169,7 @@ def load_tokenizer(directory):
 def read_config(path):
     """(Layout, our config) from a config.json."""
     values = read_json(path)
-    layout = next((layout for layout in LAYOUTS if layout.model_type == values.get("model_type")), None)
-    if layout is None:
-        known = " or ".join(layout.model_type for layout in LAYOUTS)
-        raise InputError(f"{path}: model_type is {values.get('model_type')!r}; expected {known}")
+    layout = layout_for(values, path)
     for key, expected in (layout.required | {"quantization_config": None}).items():
         if values.get(key, expected) != expected:
             raise InputError(f"{path}: {key} is {values[key]!r}, which is not supported; expected {expected!r}")
@@ -160,9 +182,37 @@ def read_config(path):
     for key, (name, default) in layout.fields.items():
         ours[name] = checked(path, key, values.get(key, default), default)
     try:
-        return layout, layout.config(**ours)
+        config = layout.config(**layout.settle(ours))
+        return layout, head_config(layout, config, values) if layout.task else config
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def layout_for(values, path):
+    """The Layout of the model that a config.json describes: by model_type and architectures, or, where it names an
+    architecture that has no Layout or none, the first of that model_type."""
+    marked = [layout for layout in LAYOUTS if layout.mark is None or layout.mark in values]
+    alike = [layout for layout in marked if layout.model_type == values.get("model_type")]
+    if not alike:
+        known = " or ".join(dict.fromkeys(layout.model_type for layout in LAYOUTS))
+        raise InputError(f"{path}: model_type is {values.get('model_type')!r}; expected {known}")
+    named = values.get("architectures")
+    return next((layout for layout in alike if isinstance(named, list) and layout.architecture in named), alike[0])
+
+
+def head_config(layout, backbone, values):
+    """The HeadConfig of a config.json whose backbone has been read."""
+    if layout.task not in ("sentence", "tag"):
+        return HeadConfig(backbone, layout.task)
+    names = values.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # transformers does not write what is its default
+    if not isinstance(names, dict) or sorted(names) != sorted(map(str, range(len(names)))):
+        raise InputError(f"id2label is {names!r}; expected a name for each of 0, 1, 2, ...")
+    labels = tuple(str(names[str(number)]) for number in range(len(names)))
+    theirs = values.get("problem_type")
+    problem = PROBLEMS.get(theirs, "regression" if len(labels) == 1 else "single")
+    if theirs is not None and theirs not in PROBLEMS:
+        raise InputError(f"problem_type is {theirs!r}; expected {', '.join(PROBLEMS)} or null")
+    return HeadConfig(backbone, layout.task, labels, problem if layout.task == "sentence" else "single")
 
 
 def checked(path, key, value, default):
@@ -204,17 +254,37 @@ def check_metadata(file, layout, config):
         raise InputError(f"{file.path}: the SHA-256 that was written with it is gone: the file was damaged; "
                          "use another copy or an earlier checkpoint")  # fmt: skip
     try:
-        written = type(config)(**json.loads(file.metadata["config"]))
-    except (ValueError, TypeError):
+        written = config_like(config, json.loads(file.metadata["config"]))
+    except (ValueError, TypeError, AttributeError):
         raise InputError(f"{file.path}: the config in its metadata cannot be read: the file was damaged") from None
-    for name, value in asdict(written).items():
-        ours = getattr(config, name)
-        if name not in ("dropout", *layout.unsaid) and ours != value:
-            raise InputError(f"{file.path} was written for {name} {value}; {CONFIG} beside it says {ours}")
-    return replace(config, **{name: getattr(written, name) for name in layout.unsaid})
+    found = said(config)
+    for name, value in said(written).items():
+        if name not in ("dropout", "lm_weight", *layout.unsaid) and found[name] != value:
+            raise InputError(f"{file.path} was written for {name} {value}; {CONFIG} beside it says {found[name]}")
+    unsaid = {name: getattr(written, name) for name in layout.unsaid}
+    if isinstance(config, HeadConfig):
+        return replace(config, backbone=replace(config.backbone, **unsaid), lm_weight=written.lm_weight)
+    return replace(config, **unsaid)
+
+
+def config_like(config, values):
+    """A configuration of config's kind, from what JSON keeps of one."""
+    if isinstance(config, HeadConfig):
+        values = values | {"backbone": config_like(config.backbone, values["backbone"])}
+    return type(config)(**values)
+
+
+def said(config):
+    """{field: value} of a configuration, and of the backbone in it."""
+    values = asdict(config)
+    return values | values.pop("backbone", {})
 
 
 def stripped(layout, key):
+    """A stored tensor's name without the prefix, as it is called today."""
+    for old, new in layout.renamed.items():
+        if key.endswith(old):
+            key = key.removesuffix(old) + new
     return key.removeprefix(layout.prefix)
 
 
@@ -235,7 +305,12 @@ def match_names(files, layout, config, directory):
     spec = layout.spec(config)
     names = {theirs: (ours, False, True) for theirs, ours in layout.tied.items() if theirs in stored and ours in spec}
     for ours, theirs, transposed in key_table(layout, config):
-        names[stripped(layout, theirs)] = ours, transposed, False
+        name = stripped(layout, theirs)
+        copy = next((copy for copy in names if names[copy] == (ours, False, True)), None)
+        if name not in stored and copy is not None:  # of two that are one, either may have been written
+            names[copy] = ours, False, False
+        else:
+            names[name] = ours, transposed, False
     missing = sorted(names.keys() - stored.keys())
     unexpected = sorted(stored.keys() - names.keys())
     if missing or unexpected:

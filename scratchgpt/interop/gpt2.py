@@ -3,7 +3,7 @@
 from dataclasses import asdict, replace
 
 from scratchgpt.errors import InputError
-from scratchgpt.interop.layout import Layout
+from scratchgpt.interop.layout import Layout, headed, linear
 from scratchgpt.models.gpt import GPT, GPTConfig, parameter_spec
 from scratchgpt.tokenizers.formats import END_OF_TEXT
 
@@ -117,4 +117,28 @@ GPT_MOE = replace(
     required={},
     buffers=r"(?!)",
 )
-LAYOUTS = (GPT2, OPENAI_GPT, GPT_MOE)
+
+
+def also_head(config, tokenizer):
+    """transformers reads a sentence off its last token that is not pad_token_id."""
+    values = also(config, tokenizer)
+    return values | {"pad_token_id": values["eos_token_id"]}
+
+
+def gpt_head(layout, architecture, task, rows):
+    return headed(layout, architecture, task, (*layout.table, *rows), ours=layout.ours, also=also_head)
+
+
+SCORE = (("classifier.weight", "score.weight", False),)
+CHOICE = linear("classifier", "multiple_choice_head.summary")
+LAYOUTS = (
+    GPT2,
+    gpt_head(GPT2, "GPT2ForSequenceClassification", "sentence", SCORE),
+    gpt_head(GPT2, "GPT2ForTokenClassification", "tag", linear("classifier", "classifier")),
+    gpt_head(GPT2, "GPT2ForQuestionAnswering", "span", linear("classifier", "qa_outputs")),
+    gpt_head(GPT2, "GPT2DoubleHeadsModel", "choice", CHOICE),
+    OPENAI_GPT,
+    gpt_head(OPENAI_GPT, "OpenAIGPTForSequenceClassification", "sentence", SCORE),
+    gpt_head(OPENAI_GPT, "OpenAIGPTDoubleHeadsModel", "choice", CHOICE),
+    GPT_MOE,
+)

@@ -41,7 +41,7 @@ class BERTConfig(blocks.BlockConfig):
     layer_norm_eps: float = 1e-12
     dropout: float = 0.0  # on the embedding and on each residual branch
     init: str = "he"  # "he" (He et al. 2015) or "bert" (normal, 0.02)
-    pooler: bool = True  # tanh(linear) of the first token, which stands for the whole input
+    pooler: bool | None = None  # tanh(linear) of the first token, which stands for the whole input; None: if nsp
     mlm: bool = True  # has the masked LM head
     nsp: bool = True  # has the next sentence head, on the pooler
 
@@ -51,6 +51,8 @@ class BERTConfig(blocks.BlockConfig):
     n_span = 0  # places in a span that the span boundary head knows
 
     def __post_init__(self):
+        if self.pooler is None:
+            object.__setattr__(self, "pooler", self.nsp)
         at_least = dict.fromkeys(("vocab_size", "n_ctx", "n_layer", "n_head", "n_embd"), 1) | {"n_segments": 0}
         for name, least in at_least.items():
             if getattr(self, name) < least:
@@ -99,7 +101,6 @@ class RoBERTaConfig(BERTConfig):
     n_segments: int = 1
     pad_id: int = 1
     layer_norm_eps: float = 1e-5
-    pooler: bool = False
     nsp: bool = False
 
     by_padding = True
@@ -110,7 +111,6 @@ class RoBERTaConfig(BERTConfig):
 class SpanBERTConfig(BERTConfig):
     """The shape of a SpanBERT (Joshi et al. 2020): one segment of text, and the span boundary head."""
 
-    pooler: bool = False
     nsp: bool = False
     n_span: int = 20  # tokens of a span that are predicted from its boundary
     span_width: int = 200  # of the embedding of a token's place in its span
