@@ -260,10 +260,9 @@ class GPT:
         moe = self.config.moe
         if not moe.bias_speed:
             return
-        for i, block in enumerate(self.params.p.blocks[moe.n_dense :]):
-            bias = block.mlp.router.balance_bias
-            missing = load[i].sum() - moe.n_experts * load[i]  # (E,): to the mean, times E: whole numbers
-            bias += moe.bias_speed * self.xp.sign(missing).astype(bias.dtype)
+        for i in range(moe.n_dense, self.config.n_layer):
+            ops, bias = self.ops.at(f"blocks.{i}.mlp.router"), self.params.p.blocks[i].mlp.router.balance_bias
+            bias[...] = ops.moved_bias(bias, load[i - moe.n_dense], moe.bias_speed)
 
     def logits(self, batch):
         """(B, T, V): what each position predicts for the next token."""

@@ -18,7 +18,7 @@ from scratchgpt.backend import array_module
 from scratchgpt.errors import InputError, NonFiniteError
 from scratchgpt.ops import reference
 
-UNPAIRED = ("choose_experts", "global_norm", "adamw_step")  # ops that are not differentiated
+UNPAIRED = ("choose_experts", "moved_bias", "global_norm", "adamw_step")  # ops that are not differentiated
 
 
 @cache

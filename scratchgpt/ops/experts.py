@@ -4,7 +4,7 @@ A router scores E experts for each of N tokens, k of them are chosen, and only t
 
     scores -> choose_experts -> chosen       which experts: whole numbers, so nothing to differentiate
            -> gate           -> weights      how much of each
-           -> load_balance   -> a loss that is small when all experts get equally many tokens
+           -> load_balance   -> a loss that is small when all experts get equally many tokens; or moved_bias
     x -> dispatch -> grouped_linear, an activation, grouped_linear -> combine -> out
 
 Every op here is smooth; what jumps is the choice, where two scores change places.
@@ -114,6 +114,14 @@ def load_balance_backward(dloss, cache):
     f, token_weights = cache
     # P = sum_t w_t probs_t / W, and W_b cancels
     return dloss * f.shape[1] * f[:, None, :] * token_weights[:, :, None]
+
+
+def moved_bias(bias, load, speed):
+    """The bias on the choice after an update: speed higher for an expert that got fewer tokens than the mean, speed
+    lower for one that got more (Wang et al. 2024, algorithm 1). bias (E,), load (E,) ints, an expert's tokens -> (E,).
+    """
+    missing = load.sum() - len(load) * load  # (E,): to the mean, times E: whole numbers
+    return bias + speed * array_module(bias).sign(missing).astype(bias.dtype)
 
 
 def dispatch_forward(x, order, place):
