@@ -155,13 +155,13 @@ class Head:
 
     def read_inputs(self, batch):
         """(ids, mask or None, segments or None) of B R inputs on the host, checked; B; R."""
-        batch = {name: np.asarray(batch[name]) for name in INPUTS if batch.get(name) is not None}
-        shape = batch["input_ids"].shape if "input_ids" in batch else (0, 0)
+        shape = host_array("input_ids", needed(batch, "input_ids")).shape
         expected = {2} if self.config.task in ("tag", "span") else {3} if self.config.task == "choice" else {2, 3}
         if len(shape) not in expected:
             wanted = " or ".join({2: "(B, T)", 3: "(B, R, T), several inputs to a row"}[n] for n in sorted(expected))
             raise InputError(f"input_ids has shape {shape}; a {self.config.task} head expects {wanted}")
-        flat = {name: array.reshape(-1, shape[-1]) for name, array in batch.items()}
+        present = (name for name in INPUTS if batch.get(name) is not None)
+        flat = {name: host_array(name, batch[name], shape).reshape(-1, shape[-1]) for name in present}
         if self.on_gpt:
             ids, _, mask = self.backbone.read_batch(flat)
             inputs = ids, mask, None
