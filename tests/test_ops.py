@@ -20,8 +20,10 @@ from strategies import (
     combine,
     cross_entropy,
     dispatch,
+    element_wise,
     embedding,
     gelu,
+    glu,
     grouped_linear,
     layer_norm,
     layouts,
@@ -231,6 +233,12 @@ LARGE = {
     "attention": lambda rng: attention(rng, 2, 197, 197, 3, 17),
     "attention, padded": lambda rng: attention(rng, 2, 131, 199, 3, 17, mask="tail"),
     "attention, bias": lambda rng: attention(rng, 2, 131, 131, 3, 17, causal=False, bias=(1, 3, 131, 131)),
+    "attention, causal, bias of the keys": lambda rng: attention(rng, 3, 131, 199, 2, 17, bias=(3, 1, 1, 199)),
+    "attention, grouped": lambda rng: attention(rng, 2, 131, 199, 6, 17, mask="tail", G=2, Dv=13),
+    "attention, grouped, bias": lambda rng: attention(rng, 2, 131, 131, 6, 17, bias=(1, 6, 131, 131), G=3),
+    "relu": lambda rng: element_wise("relu", rng, (3, 331, 307)),
+    "glu, silu": lambda rng: glu(rng, (3, 331, 307), "silu"),
+    "glu, gelu": lambda rng: glu(rng, (3, 331, 307), "gelu"),
     "cross_entropy": lambda rng: cross_entropy(rng, 1031, 37, 4111, ignored=13),
     "dispatch": lambda rng: dispatch(rng, 1031, 257, 8, 2),
     "combine": lambda rng: combine(rng, 1031, 257, 8, 3),
@@ -571,6 +579,16 @@ def test_exact_gelu_is_x_times_the_normal_distribution_function(ops):
     expected = np.array([0.5 * v * math.erfc(-v / math.sqrt(2)) for v in x])
     # relative at every single element, tails included; 1 - Phi loses digits where the two formulas of Phi meet
     assert np.abs(out / np.where(x == 0, 1, expected) - (x != 0)).max() < 1e-12
+
+
+def test_exact_gelu_in_float32_is_right_to_float32(ops):
+    x = np.linspace(-9, 9, 100_001, dtype=np.float32)
+    out, cache = ops.gelu_forward(x, "none")
+    slope = ops.gelu_backward(np.ones_like(x), cache)
+    z = x.astype(float)
+    phi = np.array([0.5 * math.erfc(-v / math.sqrt(2)) for v in z])
+    assert np.abs(out - z * phi).max() < 1e-6  # 1e-7 of numbers up to 9
+    assert np.abs(slope - phi - z * np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)).max() < 1e-6
 
 
 def test_gelu_ends_are_the_line_and_zero(ops):

@@ -129,52 +129,130 @@ def layer_norm_backward(dout, cache):
 
 def gelu_forward(x, approximate="tanh"):
     """The cache is GELU's derivative, made while x is in the core's cache: backward is one product."""
-    if approximate != "tanh" or x.size < SMALL:
+    chain = chain_of("gelu_tanh" if approximate == "tanh" else "gelu", x)
+    if chain is None:
         return reference.gelu_forward(x, approximate)
-    a, b = reference.SQRT_2_OVER_PI, reference.SQRT_2_OVER_PI * reference.GELU_CUBIC
-    flat = x.reshape(-1)
-    out, slope = np.empty_like(flat), np.empty_like(flat)
-    scratch = np.empty(min(BLOCK, flat.size), x.dtype)
-    for part in row_blocks(flat.size, 1):
-        z, y, d = flat[part], out[part], slope[part]
-        t = scratch[: len(z)]
-        np.multiply(z, z, out=d)
-        np.multiply(d, b, out=t)
-        t += a
-        t *= z
-        np.tanh(t, out=t)  # t = tanh(a z + b z^3)
-        d *= 3 * b
-        d += a  # d = du/dz
-        np.multiply(t, t, out=y)
-        np.subtract(1, y, out=y)
-        d *= y
-        d *= z
-        t += 1
-        d += t
-        d *= 0.5  # (1 + t)/2 + z/2 (1 - t^2) du/dz
-        t *= 0.5
-        np.multiply(t, z, out=y)
-    return out.reshape(x.shape), (slope.reshape(x.shape),)
+    out, slope = with_slope(x, chain)
+    return out, (slope,)
 
 
 def gelu_backward(dout, cache):
     return dout * cache[0] if len(cache) == 1 else reference.gelu_backward(dout, cache)
 
 
+def relu_forward(x):
+    return np.maximum(x, 0), (x > 0,)
+
+
+def relu_backward(dout, cache):
+    return reference.relu_backward(dout, cache)
+
+
+def glu_forward(gate, up, activation="silu"):
+    chain = chain_of(activation, gate)
+    if chain is None:
+        return reference.glu_forward(gate, up, activation)
+    hidden, slope = with_slope(gate, chain)
+    return hidden * up, (hidden, up, slope)
+
+
+def glu_backward(dout, cache):
+    if len(cache) == 4:  # the reference made this cache
+        return reference.glu_backward(dout, cache)
+    hidden, up, slope = cache
+    dgate = dout * up
+    dgate *= slope
+    return dgate, dout * hidden
+
+
+def chain_of(activation, x):
+    """The element-wise chain of an activation for with_slope; None where the reference does better."""
+    if x.size < SMALL or (activation == "gelu" and x.dtype != np.float32):
+        return None
+    return {"gelu_tanh": gelu_tanh_chain, "gelu": gelu_exact_chain, "silu": silu_chain}.get(activation)
+
+
+def with_slope(x, chain):
+    """f(x) and f'(x), of x's shape. chain(z, y, d, t) writes f(z) into y and f'(z) into d, t is its scratch: a block
+    of elements at a time, all in the core's cache."""
+    flat = x.reshape(-1)
+    out, slope = np.empty_like(flat), np.empty_like(flat)
+    scratch = np.empty(min(BLOCK, flat.size), x.dtype)
+    for part in row_blocks(flat.size, 1):
+        z = flat[part]
+        chain(z, out[part], slope[part], scratch[: len(z)])
+    return out.reshape(x.shape), slope.reshape(x.shape)
+
+
+def gelu_tanh_chain(z, y, d, t):
+    a, b = reference.SQRT_2_OVER_PI, reference.SQRT_2_OVER_PI * reference.GELU_CUBIC
+    np.multiply(z, z, out=d)
+    np.multiply(d, b, out=t)
+    t += a
+    t *= z
+    np.tanh(t, out=t)  # t = tanh(a z + b z^3)
+    d *= 3 * b
+    d += a  # d = du/dz
+    np.multiply(t, t, out=y)
+    np.subtract(1, y, out=y)
+    d *= y
+    d *= z
+    t += 1
+    d += t
+    d *= 0.5  # (1 + t)/2 + z/2 (1 - t^2) du/dz
+    t *= 0.5
+    np.multiply(t, z, out=y)
+
+
+def gelu_exact_chain(z, y, d, t):
+    """By Abramowitz & Stegun 7.1.26, erfc(x) = exp(-x^2) (a1 t + ... + a5 t^5) with t = 1 / (1 + p x), which is right
+    to 1.5e-7: to float32's rounding."""
+    np.abs(z, out=t)
+    t *= 0.3275911 * math.sqrt(0.5)
+    t += 1
+    np.divide(1, t, out=t)
+    np.multiply(z, z, out=d)
+    d *= -0.5
+    np.exp(d, out=d)
+    np.multiply(t, 1.061405429, out=y)
+    for a in (-1.453152027, 1.421413741, -0.284496736, 0.254829592):
+        y += a
+        y *= t
+    y *= d
+    y *= -0.5
+    y += 0.5  # the share between 0 and |z|
+    np.copysign(y, z, out=y)
+    y += 0.5  # Phi(z)
+    d *= 1 / math.sqrt(2 * math.pi)
+    d *= z
+    d += y  # Phi(z) + z Phi'(z)
+    y *= z
+
+
+def silu_chain(z, y, d, t):
+    np.multiply(z, 0.5, out=t)
+    np.tanh(t, out=t)
+    t *= 0.5
+    t += 0.5  # the sigmoid
+    np.multiply(z, t, out=y)
+    np.subtract(1, t, out=d)
+    d *= y
+    d += t  # s + z s (1 - s)
+
+
 def attention_forward(q, k, v, bias=None, mask=None, causal=True, scale=None):
     """Blocks of queries by groups of heads, each against the keys its causal mask shows. The cache keeps the
     exponentials as they are, not yet divided by their sum: backward divides dout instead, which is D wide and not S.
     Beyond KEPT_QUERIES it keeps each query's largest score alone and computes the exponentials again (Dao et al. 2022,
-    section 3.1), so that memory grows with T and not with T^2."""
+    section 3.1), so that memory grows with T and not with T^2. Where R = H/G heads share keys, their queries are R t
+    queries of one head: the keys are not copied, and the product sums their gradients."""
     (B, T, H, D), (S, G) = q.shape, k.shape[1:3]
-    if bias is not None or G != H:
-        return reference.attention_forward(q, k, v, bias, mask, causal, scale)
     scale = 1 / math.sqrt(D) if scale is None else scale
     out = np.empty((B, T, H, v.shape[3]), q.dtype)
-    may_be_empty = mask is not None or S == 0 or (causal and T > S)
+    may_be_empty = mask is not None or bias is not None or S == 0 or (causal and T > S)
     kept = []
-    for block in attention_blocks(B, T, S, H, causal):
-        probs = block_scores(q, k, mask, causal, scale, block)  # (b, h, t, s)
+    for block in attention_blocks(B, T, S, H, G, causal):
+        probs = block_scores(q, k, bias, mask, causal, scale, block)  # (b, g, R t, s)
         largest = np.maximum.reduce(probs, 3, keepdims=True, initial=-math.inf)
         if may_be_empty:
             largest[largest == -math.inf] = 0
@@ -184,67 +262,105 @@ def attention_forward(q, k, v, bias=None, mask=None, causal=True, scale=None):
         if may_be_empty:
             total[total == 0] = 1
         inverse = 1 / total
-        batch, heads, rows, end = block
-        vh, oh = by_head(v, batch, heads), by_head(out, batch, heads)
-        np.multiply(probs @ vh[:, :, :end], inverse, out=oh[:, :, rows])
+        put_queries(out, G, block, probs @ keys_of(v, block), inverse)
         kept.append((probs if T <= KEPT_QUERIES else None, largest, inverse))
-    return out, (q, k, v, kept, mask, causal, scale)
+    return out, (q, k, v, kept, bias, mask, causal, scale)
 
 
 def attention_backward(dout, cache):
-    if not isinstance(cache[3], list):  # the reference made this cache
-        return reference.attention_backward(dout, cache)
-    q, k, v, kept, mask, causal, scale = cache
-    B, T, H, _ = q.shape
-    S = k.shape[1]
-    dq, dk, dv = (np.zeros(a.shape, q.dtype) for a in (q, k, v))
-    for block, (probs, largest, inverse) in zip(attention_blocks(B, T, S, H, causal), kept):
+    q, k, v, kept, bias, mask, causal, scale = cache
+    (B, T, H, _), (S, G) = q.shape, k.shape[1:3]
+    dq, dk, dv, dbias = (None if a is None else np.zeros(a.shape, q.dtype) for a in (q, k, v, bias))
+    for block, (probs, largest, inverse) in zip(attention_blocks(B, T, S, H, G, causal), kept):
         if probs is None:
-            probs = block_scores(q, k, mask, causal, scale, block)
+            probs = block_scores(q, k, bias, mask, causal, scale, block)
             probs -= largest
             np.exp(probs, out=probs)
-        batch, heads, rows, end = block
-        qh, kh, vh, gh, dqh, dkh, dvh = (by_head(a, batch, heads) for a in (q, k, v, dout, dq, dk, dv))
-        g = gh[:, :, rows] * inverse  # (b, h, t, Dv)
-        dscores = g @ vh[:, :, :end].swapaxes(2, 3)  # (b, h, t, s): dprobs / total
+        kh, vh, dkh, dvh = (keys_of(a, block) for a in (k, v, dk, dv))
+        g = queries_of(dout, G, block) * inverse  # (b, g, R t, Dv)
+        dscores = g @ vh.swapaxes(2, 3)  # (b, g, R t, s): dprobs / total
         projection = np.einsum("bhts,bhts->bht", dscores, probs)[..., None]
         projection *= inverse
         dscores -= projection
         dscores *= probs
-        dvh[:, :, :end] += probs.swapaxes(2, 3) @ g
-        dkh[:, :, :end] += dscores.swapaxes(2, 3) @ (qh[:, :, rows] * scale)
-        np.multiply(dscores @ kh[:, :, :end], scale, out=dqh[:, :, rows])
-    return dq, dk, dv, None
+        dvh += probs.swapaxes(2, 3) @ g
+        dkh += dscores.swapaxes(2, 3) @ (queries_of(q, G, block) * scale)
+        put_queries(dq, G, block, dscores @ kh, scale)
+        if bias is not None:
+            part = bias_block(dbias, H // G, block)
+            part += reference.sum_to(by_head(dscores, H // G), part.shape)
+    return dq, dk, dv, dbias
 
 
-def block_scores(q, k, mask, causal, scale, block):
-    """q k^T scale of one of attention_blocks, (b, h, t, s), -inf where a key is hidden."""
-    batch, heads, rows, end = block
-    qh, kh = by_head(q, batch, heads), by_head(k, batch, heads)
-    scores = np.matmul(qh[:, :, rows] * scale, kh[:, :, :end].swapaxes(2, 3))
-    if causal and q.shape[1] > 1:
-        hide_future(scores, rows, end, k.shape[1] - q.shape[1])
+def block_scores(q, k, bias, mask, causal, scale, block):
+    """q k^T scale + bias of one of attention_blocks, (b, g, R t, s), -inf where a key is hidden."""
+    (T, H), (S, G) = q.shape[1:3], k.shape[1:3]
+    batch, _, rows, end = block
+    scores = np.matmul(queries_of(q, G, block) * scale, keys_of(k, block).swapaxes(2, 3), order="C")  # see by_head
+    if bias is not None:
+        each = by_head(scores, H // G)
+        each += bias_block(bias, H // G, block)
+    if causal and T > 1:
+        hide_future(by_head(scores, H // G), rows, end, S - T)
     if mask is not None:
         scores += np.where(mask[batch, None, None, :end], 0, -math.inf).astype(q.dtype)
     return scores
 
 
-def by_head(x, batch, heads):
-    """A view (b, h, T, D) of x (B, T, H, D)."""
-    return x[batch, :, heads].transpose(0, 2, 1, 3)
-
-
-def attention_blocks(B, T, S, H, causal):
-    """(slice of batch rows, slice of heads, slice of queries, number of keys they may see), covering all once."""
+def attention_blocks(B, T, S, H, G, causal):
+    """(slice of batch rows, slice of heads of keys, slice of queries, number of keys they may see), covering all
+    once."""
     size = max(1, min(QUERY_ROWS, T))  # no query, no block
-    group = max(1, SCORES // (size * max(1, S)))  # heads at a time, of one batch row or of several
-    rows = max(1, group // H)
+    group = max(1, SCORES // (H // G * size * max(1, S)))  # heads at a time, of one batch row or of several
+    rows = max(1, group // G)
     for b in range(0, B, rows):
-        for h in range(0, H, group):
+        for h in range(0, G, group):
             for t in range(0, T, size):
                 stop = min(t + size, T)
                 seen = min(S, max(0, stop + S - T)) if causal else S
                 yield slice(b, b + rows), slice(h, h + group), slice(t, stop), seen
+
+
+def keys_of(x, block):
+    """A view (b, g, s, D) of the keys or values x (B, S, G, D) that a block's queries may see."""
+    batch, heads, _, end = block
+    return x[batch, :end, heads].transpose(0, 2, 1, 3)
+
+
+def queries_of(x, G, block):
+    """A block's queries of x (B, T, H, D), (b, g, R t, D); without a copy where R = 1."""
+    view = query_view(x, G, block)
+    b, g, R, t, D = view.shape
+    return view.reshape(b, g, R * t, D)
+
+
+def put_queries(x, G, block, values, factor):
+    """Writes values * factor, values (b, g, R t, D), where queries_of reads."""
+    view = query_view(x, G, block)
+    if isinstance(factor, np.ndarray):
+        factor = factor.reshape(*view.shape[:-1], 1)
+    np.multiply(values.reshape(view.shape), factor, out=view)
+
+
+def query_view(x, G, block):
+    """A view (b, g, R, t, D) of x (B, T, H, D)."""
+    batch, heads, rows, _ = block
+    B, T, H, D = x.shape
+    return x.reshape(B, T, G, H // G, D)[batch, rows, heads].transpose(0, 2, 3, 1, 4)
+
+
+def by_head(scores, R):
+    """A view (b, h, t, s) of scores (b, g, R t, s) in C order, h = g R."""
+    b, g, rows, s = scores.shape
+    return scores.reshape(b, g * R, rows // R, s)
+
+
+def bias_block(bias, R, block):
+    """A view of the part of a bias, broadcastable to (B, H, T, S), that is added to a block's scores (b, h, t, s)."""
+    batch, heads, rows, end = block
+    bias = bias[(None,) * (4 - bias.ndim)]
+    parts = zip(bias.shape, (batch, slice(heads.start * R, heads.stop * R), rows, slice(end)))
+    return bias[tuple(slice(None) if size == 1 else part for size, part in parts)]
 
 
 def hide_future(scores, rows, end, offset):

@@ -160,8 +160,7 @@ def normal_cdf(x):
 
 def relu_forward(x):
     """out = max(x, 0) (Nair & Hinton 2010)."""
-    positive = x.real > 0
-    return array_module(x).where(positive, x, 0), (positive,)
+    return array_module(x).where(x.real < 0, 0, x), (x.real > 0,)
 
 
 def relu_backward(dout, cache):
