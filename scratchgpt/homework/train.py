@@ -141,13 +141,18 @@ def draw(path, name, yours, library):
 def main(path, name, steps, seed, out):
     from scratchgpt.data import load_text
     from scratchgpt.models.gpt import GPT, GPTConfig
+    from scratchgpt.models.moe import MoEConfig
     from scratchgpt.ops import table
     from scratchgpt.tokenizers import BPETokenizer
 
     steps, seed, exercise = int(steps), int(seed), find_exercise(name)
     text = load_text("plays")[:TEXT]
     ids = BPETokenizer.train(text, SHAPE["vocab_size"]).encode_array(text)
-    config = GPTConfig(**SHAPE, dropout=DROPOUT if any("dropout" in op for op in exercise.ops) else 0.0)
+    config = GPTConfig(
+        **SHAPE,
+        dropout=DROPOUT if any("dropout" in op for op in exercise.ops) else 0.0,
+        moe=MoEConfig(4, 2) if "choose_experts" in exercise.ops else None,
+    )
     tables = student_table(path, exercise), table("reference")
     yours, library = [], []
     runs = [losses(GPT(config, seed=seed, ops=ops), ids, steps, seed) for ops in tables]

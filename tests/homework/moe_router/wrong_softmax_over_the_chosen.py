@@ -1,0 +1,41 @@
+# scratchgpt homework: moe_router
+# mistake weights: normalise=softmax
+# mistake dscores: normalise=softmax
+import numpy as np
+
+
+def choose_experts(scores, k, n_groups=1, top_groups=1):
+    return np.argsort(-scores, axis=1)[:, :k].copy()
+
+
+def gate_forward(scores, chosen, normalise=True, scale=1.0):
+    picked = np.take_along_axis(scores, chosen, 1)
+    weights = picked
+    if normalise:
+        weights = np.exp(picked) / np.exp(picked).sum(1, keepdims=True)
+    return scale * weights, (picked, normalise, scale, chosen, scores.shape)
+
+
+def gate_backward(dout, cache):
+    picked, normalise, scale, chosen, shape = cache
+    d = scale * dout
+    if normalise:
+        p = picked / picked.sum(1, keepdims=True)
+        d = p * (d - (d * p).sum(1, keepdims=True))
+    dscores = np.zeros(shape)
+    np.put_along_axis(dscores, chosen, d, 1)
+    return dscores
+
+
+def load_balance_forward(probs, chosen, token_weights):
+    E = probs.shape[2]
+    hits = np.eye(E)[chosen].sum(2)
+    W = token_weights.sum(1, keepdims=True)
+    f = np.einsum("bt,bte->be", token_weights, hits) / W
+    P = np.einsum("bt,bte->be", token_weights, probs) / W
+    return E * (W * f * P).sum(), (f, token_weights)
+
+
+def load_balance_backward(dloss, cache):
+    f, token_weights = cache
+    return dloss * f.shape[1] * np.einsum("bt,be->bte", token_weights, f)
