@@ -255,7 +255,7 @@ def attention_forward(q, k, v, bias=None, mask=None, causal=True, scale=None):
         probs = block_scores(q, k, bias, mask, causal, scale, block)  # (b, g, R t, s)
         largest = np.maximum.reduce(probs, 3, keepdims=True, initial=-math.inf)
         if may_be_empty:
-            largest[largest == -math.inf] = 0
+            largest[largest.real == -math.inf] = 0  # .real: complex numbers may pass here, as in the reference
         probs -= largest
         np.exp(probs, out=probs)
         total = np.add.reduce(probs, 3, keepdims=True)
