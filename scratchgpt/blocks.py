@@ -162,11 +162,11 @@ def heads_forward(ops, x, p, config, start=0, memory=None):
     B, T, _ = x.shape
     if hasattr(p, "qkv"):
         qkv, cache = linear_forward(ops.at("qkv"), x, p.qkv)  # (B, T, 3C)
-        qkv = qkv.reshape(B, T, 3, config.n_head, -1)
+        qkv = qkv.reshape(B, T, 3, config.n_head, qkv.shape[2] // (3 * config.n_head))
         q, k, v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]  # (B, T, H, D) each, no copy
     else:
         q, cache = linear_forward(ops.at("q"), x, p.q)
-        q = q.reshape(B, T, config.n_head, -1)
+        q = q.reshape(B, T, config.n_head, q.shape[2] // config.n_head)
         if isinstance(memory, tuple):
             return (q, *memory), None  # generation: no backward
         (k, v), kv_caches = remember(ops, x if memory is None else memory, p, q.shape[-1])
@@ -183,7 +183,7 @@ def remember(ops, memory, p, D):
     """The keys and values (B, S, G, D) of memory (B, S, C), and their caches; D: the head width of the queries."""
     k, k_cache = linear_forward(ops.at("k"), memory, p.k)
     v, v_cache = linear_forward(ops.at("v"), memory, p.v)
-    k = k.reshape(*k.shape[:2], -1, D)
+    k = k.reshape(*k.shape[:2], k.shape[2] // D, D)
     return (k, v.reshape(k.shape)), (k_cache, v_cache)
 
 
@@ -228,9 +228,9 @@ def latent_heads_forward(ops, x, p, config, start=0):
     R = len(p.kv_norm.weight)
     latent, norm_cache = norm_forward(ops.at("kv_norm"), both[..., :R], p.kv_norm, LATENT_EPS)
     kv, up_cache = linear_forward(ops.at("kv_up"), latent, p.kv_up)
-    kv = kv.reshape(B, T, H, -1)  # (B, T, H, D - W + Dv)
+    kv = kv.reshape(B, T, H, kv.shape[2] // H)  # (B, T, H, D - W + Dv)
     q, q_caches = latent_queries_forward(ops, x, p)
-    q = q.reshape(B, T, H, -1)
+    q = q.reshape(B, T, H, q.shape[2] // H)
     W = both.shape[-1] - R
     still = q.shape[-1] - W  # columns without a position
     q, q_turn = rotary_forward(ops.at("q"), q, config, start, W)
