@@ -77,9 +77,9 @@ class Pairs:
 def next_sentences(documents, vocabulary, rng, max_length=512):
     """Pairs for next sentence prediction (Devlin et al. 2018, section 3.1, task 2; appendix A.2).
 
-    A text is a run of sentences. With probability 1/2 B is what follows A in its document, else it is a run of as many
-    sentences from another document, and what follows A begins the next pair. Sentences are taken until max_length
-    tokens are reached, and cut by truncate_pair. The last sentence of a document may be left over: nothing follows it.
+    A text is a run of sentences. With probability 1/2 B is what follows A in its document, else it is a run from
+    another document, and what follows A begins the next pair. Sentences are taken until max_length tokens are reached,
+    and cut by truncate_pair. The last sentence of a document may be left over: nothing follows it.
 
     documents: lists of sentences, which are lists of ids; rng: a NumPy Generator. Returns Pairs, as wide as the
     longest. Raises InputError for fewer than two documents, none of two sentences, or an id out of range.
@@ -90,14 +90,14 @@ def next_sentences(documents, vocabulary, rng, max_length=512):
     if len(documents) < 2 or max(map(len, documents)) < 2:
         raise InputError(f"{len(documents)} documents of {max(map(len, documents), default=0)} sentences at most; next "
                          "sentences need two documents, and one with two sentences")  # fmt: skip
-    rows, labels = [], []
+    room, rows, labels = max_length - 3, [], []
     for number, document in enumerate(documents):
         start = 0
         while start < len(document) - 1:
-            end = run_of(document, start, max_length - 3)
+            end = run_of(document, start, 2, room)
             cut = int(rng.integers(start + 1, end))
             follows = rng.random() < 0.5
-            second = document[cut:end] if follows else elsewhere(documents, number, end - cut, rng)
+            second = document[cut:end] if follows else elsewhere(documents, number, (start, cut, end), room, rng)
             rows.append(pack(np.concatenate(document[start:cut]), np.concatenate(second), vocabulary, max_length, rng))
             labels.append(FOLLOWS if follows else DOES_NOT)
             start = end if follows else cut
@@ -106,19 +106,28 @@ def next_sentences(documents, vocabulary, rng, max_length=512):
     return Pairs(ids, pad_rows(types, 0)[0], mask, np.array(labels, np.int32))
 
 
-def run_of(document, start, n_tokens):
-    """Where a run of sentences ends that has n_tokens or reaches the document's end; two sentences at least."""
-    end, n = start + 1, len(document[start])
-    while end < len(document) and (end < start + 2 or n < n_tokens):
-        n += len(document[end])
+def run_of(document, start, n_sentences, n_tokens):
+    """Where a run of sentences ends that has n_sentences and n_tokens at least, or reaches the document's end."""
+    end = n = 0
+    while start + end < len(document) and (end < n_sentences or n < n_tokens):
+        n += len(document[start + end])
         end += 1
-    return end
+    return start + end
 
 
-def elsewhere(documents, number, n_sentences, rng):
-    """A run of n_sentences, or fewer where there are no more, from a document that is not `number`: as many as would
-    have followed, so that B's length does not tell whether it follows."""
+def elsewhere(documents, number, places, room, rng):
+    """A run of sentences from another document than `number`, in place of cut to end of places (start, cut, end).
+
+    Length must not tell whether B follows: where start to end fill the room, the run fills it too; where the document
+    ends before, it has as many sentences.
+    """
+    start, cut, end = places
+    n_first, n_second = (sum(map(len, documents[number][slice(*part)])) for part in ((start, cut), (cut, end)))
+    n_sentences, n_tokens = (1, room - n_first) if n_first + n_second >= room else (end - cut, 0)
     other = int(rng.integers(len(documents) - 1))
     document = documents[other + (other >= number)]
-    start = int(rng.integers(max(0, len(document) - n_sentences) + 1))
-    return document[start : start + n_sentences]
+    first = int(rng.integers(max(0, len(document) - n_sentences) + 1))
+    last = run_of(document, first, n_sentences, n_tokens)
+    while first > 0 and sum(map(len, document[first:last])) < n_tokens:
+        first -= 1
+    return document[first:last]

@@ -87,12 +87,11 @@ def check_rows(ids, size, what="ids"):
 
 
 def choose(keys, counts):
-    """In each row the `counts` places with the smallest keys: keys (B, T) floats, counts (B,) -> (B, T) bool.
+    """In each row the `counts` places with the smallest keys: keys (B, T) floats, counts (B,) from 1 -> (B, T) bool.
 
-    With keys drawn uniformly every set of that many places is equally likely; infinite keys are never chosen.
+    With keys drawn uniformly every set of that many places is equally likely; infinite keys are not chosen.
     """
-    last = np.take_along_axis(np.sort(keys, -1), np.maximum(counts - 1, 0)[:, None], -1)  # (B, 1)
-    return (keys <= last) & (counts > 0)[:, None] & np.isfinite(keys)
+    return keys <= np.take_along_axis(np.sort(keys, -1), counts[:, None] - 1, -1)
 
 
 def truncate_pair(a, b, most, rng=None):
