@@ -25,14 +25,14 @@ SAMPLE = 1 << 20  # elements of each of AdamW's updates that are looked at one b
 
 @dataclass(frozen=True)
 class Recipe:
-    """How both sides update their weights: scratchgpt train's decay rates, a learning rate that any model survives."""
+    """How both sides update their weights: as scratchgpt train does, at a learning rate that any model survives."""
 
     lr: float = 1e-3
     beta1: float = 0.9
     beta2: float = 0.95
     eps: float = 1e-8
     weight_decay: float = 0.1
-    max_norm: float = 1.0
+    max_norm: float = 0.1  # small: the gradient shall be clipped
 
     def clip(self, norm):
         """What a gradient of this norm is scaled by, as torch.nn.utils.clip_grad_norm_ does."""

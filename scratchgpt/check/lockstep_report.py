@@ -139,7 +139,7 @@ class Divergence:
     where: str  # the op's name in the model, "blocks.1.ln2"; between two ops "blocks.1.attn.out -> blocks.1.ln2"
     op: str  # "layer_norm_forward": the guilty one, or the one that was given or asked for the wrong thing; "" for none
     said: str  # the same in words
-    lines: tuple = ()  # Lines to look at, the likeliest first
+    lines: tuple = ()  # Lines to look at: the op and its callers; or what ran between two ops, in that order
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ class Walk:
 
     def only_seen(self, array):
         """The array with zeros in the rows that mean nothing."""
-        if self.seen is None:
+        if self.seen is None or array is None:
             return array
         for rows in (self.seen, self.seen.reshape(-1)):  # batch and time may be one axis
             if array.shape[: rows.ndim] == rows.shape:
@@ -162,7 +162,7 @@ class Walk:
             self.last = calls[-1]
             scales = [recipe.clip(norm) for norm in norms]
             updates = [call for call in calls if call.op == "adamw_step"]
-            for call, weight_decay in zip(updates, (recipe.weight_decay, 0.0), strict=True):  # matrices, then the rest
+            for call, weight_decay in zip(updates, (recipe.weight_decay, 0.0)):  # matrices, then the rest
                 for name, value in recipe.told(number, weight_decay).items():
                     yield self.scalar(f"step {number}: {name}", call.args[name], value, value), False, partial(
                         self.told_wrong, call)  # fmt: skip

@@ -3,6 +3,7 @@
 import inspect
 import json
 import linecache
+import math
 import sys
 import textwrap
 from dataclasses import dataclass
@@ -342,13 +343,12 @@ def test_an_op_without_a_definition_is_judged_by_its_twin_s_output(monkeypatch):
     assert (found.kind, found.where, found.op) == ("op", "blocks.0.mlp.gelu", "gelu_forward")
 
 
-def test_an_error_that_a_right_op_amplifies_is_said_to_be_rounding():
-    """x is (1, -1) and a little more, off by less than is allowed; its sum is nothing but that error."""
+def walk_along_one_sum(error):
+    """A model that is one op: the sum of the two numbers of x, which is nearly 0; ours are off by `error`."""
     params = ParamStore({"a.weight": ((1, 2), "ones")}).initialise(0)
     x = np.array([[1, -1 + 2**-12]])
-    ours = (x + 1e-6).astype(np.float32)
     ops, calls = traced(table("reference"), keep=lambda array: array)
-    ops.at("a").linear_forward(ours, params["a.weight"])
+    ops.at("a").linear_forward((x + error).astype(np.float32), params["a.weight"])
     memory = {"forward": {"a.x": (1, None), "a": (2, None)}}
     truth, probe = (
         Run(("a",), {"a.x": values, "a": np.array([[2**-12]])}, {"a": x}, memory, {"a.weight": x}, [], {}, {}, {})
@@ -356,8 +356,63 @@ def test_an_error_that_a_right_op_amplifies_is_said_to_be_rounding():
     )
     walk = Walk(params, truth, probe)
     walk.follow(walk.calls(calls))
-    assert (walk.divergence.kind, walk.divergence.where) == ("rounding", "a")
-    assert "is right" in walk.divergence.said
+    return walk.divergence
+
+
+def test_a_gradient_clipped_wrongly_is_seen_at_once_although_adamw_hardly_cares(monkeypatch):
+    fault = asked("step", "smaller(max_norm / (norm + 1e-6), 1)", "1.0", "", "", owner=optim.AdamW)
+    plant(monkeypatch, fault)
+    found = lockstep(make_model(), make_batch()).divergence
+    assert found.row.name == "step 1: grad_scale" and "grad_scale=1.0" in found.said
+
+
+def test_an_error_that_a_right_op_amplifies_is_said_to_be_rounding():
+    found = walk_along_one_sum(1e-6)  # within what x may be off, 16 times 2e-7, but not within what the sum may be
+    assert (found.kind, found.where) == ("rounding", "a")
+    assert "is right" in found.said
+
+
+def test_a_wrong_input_of_the_very_first_op_is_said_to_be_one():
+    found = walk_along_one_sum(1e-2)
+    assert (found.kind, found.where) == ("between", "-> a")
+
+
+def test_gradients_belong_to_the_arguments_that_have_one():
+    """A head with a bias: token_weights stands before it, and no gradient goes to those."""
+    rng = np.random.default_rng(0)
+    params = ParamStore({"weight": ((7, 3), 1.0), "bias": ((7,), "zeros")}, dtype="float64").initialise(0)
+    ops, calls = traced(table("reference"), keep=lambda array: array)
+    x, targets, token_weights = rng.standard_normal((4, 3)), np.array([1, 2, 3, 4]), np.full(4, 0.25)
+    _, cache = ops.cross_entropy_forward(x, params["weight"], targets, token_weights, params["bias"])
+    ops.cross_entropy_backward(1.0, cache)
+    run = Run((), {"other": x}, {"other": x}, {}, {"weight": x}, [], {}, {}, {})
+    walk = Walk(params, run, run)
+    walk.follow(walk.calls(calls))
+    assert walk.divergence is None and list(walk.uses) == [None, "weight", "bias"]
+
+
+def test_the_lines_between_two_ops_are_those_that_ran(monkeypatch):
+    plant(monkeypatch, between("attend_forward", "heads.reshape(B, T, H * D)",
+                               "heads.swapaxes(2, 3).reshape(B, T, H * D)", "", ""))  # fmt: skip
+    lines = lockstep(make_model(), make_batch()).divergence.lines
+    assert [where.function for where in lines] == ["attend_forward", "linear_forward"]
+    source, first = inspect.getsourcelines(blocks.attend_forward)
+    at = [i for i, line in enumerate(source) if "ops.attention_forward(" in line or "linear_forward(ops.at" in line]
+    assert (lines[0].first, lines[0].last) == (first + at[0], first + at[-1])
+
+
+def test_float64_is_as_fine_as_pytorch_s_products_are():
+    """Measured anew on other numbers: how much larger than float32's the error of float64 is, each in its epsilons."""
+    terms = 20_000
+    x, y = np.random.default_rng(9).standard_normal((2, 64, terms)).astype(np.float32).astype(np.float64)
+    exact = np.array([math.fsum(products) for products in x * y])
+    off = {}
+    for dtype in ("float32", "float64"):
+        products = (torch.tensor(x.astype(dtype)) @ torch.tensor(y.astype(dtype)).T).numpy().diagonal()
+        off[dtype] = np.abs(products - exact).max() / np.finfo(dtype).eps
+    coarseness = lockstep_ops.fineness("float64", terms) * 2**29
+    assert coarseness >= 1 and lockstep_ops.fineness("float32", terms) == 1
+    assert coarseness / 3 <= max(1, off["float64"] / off["float32"]) <= coarseness * 3  # maxima of 64 errors vary
 
 
 def test_the_report_shows_both_numbers_and_the_lines(monkeypatch):
@@ -479,6 +534,20 @@ def test_a_twin_without_the_modules_of_the_map_says_which_transformers_it_is(mon
         lockstep(make_model(), make_batch())
 
 
+def test_a_twin_that_has_other_weights_says_which(monkeypatch):
+    tensors = interop.tensors
+    monkeypatch.setattr(interop, "tensors", lambda model: {name.replace("h.1.ln_2", "h.1.norm"): array
+                                                           for name, array in tensors(model).items()})  # fmt: skip
+    with pytest.raises(InputError, match=r"lacks \['transformer.h.1.norm.bias'.*has \['transformer.h.1.ln_2.bias'"):
+        lockstep(make_model(), make_batch())
+
+
+def test_a_directory_that_transformers_cannot_load_says_so(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"GPT2LMHeadModel of transformers .* cannot load"):
+        lockstep(make_model(), make_batch(), directory=tmp_path / "empty")
+
+
 # ---- compare
 
 
@@ -497,6 +566,11 @@ def test_the_five_lines_of_its_docstring_run(monkeypatch, capsys):
     exec("\n".join(lines), {})
     out = capsys.readouterr().out
     assert [line.split()[0] for line in out.splitlines() if line.endswith(" ok")] == ["out", "dx", "dweight", "dbias"]
+
+
+def test_the_upstream_gradient_is_not_the_input_even_of_the_same_seed():
+    """Layer norm's gradient is orthogonal to its input: with dout = x a wrong dx would hide among zeros."""
+    assert compare(torch.nn.LayerNorm(7), LAYER_NORM, normal(2, 3, 7), seed=0).rows[1].scale > 0.1
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
