@@ -329,6 +329,34 @@ def test_a_jump_of_a_whole_mixture_is_reported_where_it_is():
     assert all(row.ok and not row.kinks for row in others)
 
 
+# Scores
+
+
+@pytest.mark.parametrize("ops", ["reference", "fast_cpu"])
+def test_sigmoid_is_exact_in_both_tails(ops):
+    x = np.concatenate([np.linspace(-700, 700, 2801), [-745.0, 1e4, -1e4]])
+    out, _ = table(ops).sigmoid_forward(x)
+    expected = np.array([math.exp(v) / (1 + math.exp(v)) if v < 0 else 1 / (1 + math.exp(-v)) for v in x])
+    assert np.abs(out - expected).max() <= 2.0**-52 and np.array_equal(out == 0, expected == 0)
+    seen = expected > 0
+    assert np.abs(out[seen] / expected[seen] - 1).max() < 1e-14  # a router compares and divides small scores too
+
+
+@pytest.mark.parametrize("ops", ["reference", "fast_cpu"])
+def test_softmax_of_large_scores_does_not_overflow(ops):
+    x = np.array([[1e4, 1e4 - 1, -1e4], [-1e4, -1e4, -1e4]], np.float32)
+    out, cache = table(ops).softmax_forward(x)
+    assert out[1] == pytest.approx([1 / 3] * 3) and out[0] == pytest.approx(
+        [1 / (1 + math.exp(-1)), 1 / (1 + math.e), 0]
+    )
+    assert np.isfinite(table(ops).softmax_backward(x, cache)).all()
+
+
+def test_weights_of_scores_that_all_underflow_are_0_and_not_nan():
+    weights, cache = REFERENCE.gate_forward(np.zeros((1, 4)), np.array([[1, 2]]))
+    assert weights.tolist() == [[0, 0]] and np.isfinite(REFERENCE.gate_backward(np.ones((1, 2)), cache)).all()
+
+
 # The balancing loss
 
 
@@ -486,6 +514,14 @@ def test_sampling_with_a_cache_routes_as_the_whole_window_does():
     whole, cache = model.logits({"input_ids": ids}), KVCache(model, 2)
     pieces = [model.next_logits(ids[:, a:b], cache) for a, b in ((0, 3), (3, 4), (4, 7))]
     assert relative_error(pieces[-1], whole[:, -1]) < ROUNDING and relative_error(pieces[0], whole[:, 2]) < ROUNDING
+
+
+@pytest.mark.parametrize("moe", [KINDS["Mixtral"], KINDS["DeepSeek-V3"]], ids=["Mixtral", "DeepSeek-V3"])
+def test_sequences_of_one_token_route_nothing(moe):
+    model = small_gpt(moe)
+    shards = Shards(model, 2)
+    assert shards.loss_and_grad([{"input_ids": np.array([[3], [1], [4]])}]) == 0
+    assert not model.params.grad.any() and not shards.routing()[0].any()
 
 
 # What it is made of
