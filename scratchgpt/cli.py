@@ -457,26 +457,26 @@ def measurement_rows(measured):
 
 
 def add_params(parser):
-    from scratchgpt.models.gpt import PRESETS
+    from scratchgpt.models.presets import SHAPES
 
-    parser.add_argument("--preset", choices=tuple(PRESETS), help="one model by part (default: all of them, in total)")
+    parser.add_argument("--preset", choices=tuple(SHAPES), help="one model by part (default: all of them, in total)")
     parser.set_defaults(run=show_params)
 
 
 def show_params(args):
-    from scratchgpt.models.gpt import PRESETS, count_parameters, training_flops_per_token
+    from scratchgpt.models.presets import SHAPES
     from scratchgpt.progress import print_table
 
     if args.preset is None:
         rows = []
-        for name, config in PRESETS.items():
-            total = sum(count_parameters(config).values())
-            flops = training_flops_per_token(config)
+        for name, (family, config) in SHAPES.items():
+            total = sum(family.count_parameters(config).values())
+            flops = family.training_flops_per_token(config)
             rows.append((name, f"{config.n_layer} x {config.n_embd:,}", f"{total:,}", size(16 * total), f"{flops:.3g}"))
         print_table(None, rows, ("preset", "layers x width", "parameters", "training memory", "FLOPs per token"))
         return
-    config = PRESETS[args.preset]
-    counts = count_parameters(config)
+    family, config = SHAPES[args.preset]
+    counts = family.count_parameters(config)
     total = sum(counts.values())
     rows = [(part, f"{count:,}", f"{count / total:.1%}") for part, count in counts.items()]
     rows.append(("total", f"{total:,}", "100.0%"))
@@ -484,7 +484,7 @@ def show_params(args):
         f"{args.preset}: {config.n_layer} layers, {config.n_head} heads, width {config.n_embd:,}, context "
         f"{config.n_ctx:,}, {config.vocab_size:,} tokens", rows, ("part", "parameters", "share"),
     )  # fmt: skip
-    flops = training_flops_per_token(config)
+    flops = family.training_flops_per_token(config)
     print_table("float32", [
         ("weights", size(4 * total)), ("gradients", size(4 * total)), ("optimizer (m and v)", size(8 * total)),
         ("together", size(16 * total)), (f"training FLOPs per token at {config.n_ctx:,}", f"{flops:.4g}"),

@@ -196,6 +196,8 @@ def test_params_counts_gpt3_without_allocating(capsys):
     assert code == 0 and "174,604,259,328" in out and "698.42 GB" in out and "2.79 TB" in out
     _, every, _ = said(capsys, "params")
     assert "124,439,808" in every and "116,534,784" in every and "…" not in every
+    for name, total in (("bert-large", "336,226,108"), ("t5-11b", "11,307,321,344")):  # the other families
+        assert total in every and total in said(capsys, "params", "--preset", name)[1]
 
 
 def test_a_preset_sets_the_shape_and_options_change_it():

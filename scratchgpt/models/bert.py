@@ -193,10 +193,11 @@ def count_parameters(config):
 
 
 def training_flops_per_token(config, n_ctx=None):
-    """FLOPs of forward and backward per token at n_ctx tokens: as GPT's, but the head runs on 15% of the tokens."""
+    """FLOPs of forward and backward per token at n_ctx tokens: as GPT's, but the heads run on 15% of the tokens."""
     counts = count_parameters(config)
-    head = config.vocab_size * config.n_embd + counts.get("masked LM head", 0) - config.vocab_size
-    weights = counts["attention"] + counts["feed-forward"] + MASKED_SHARE * (head if config.mlm else 0)
+    heads = [counts[part] - config.vocab_size for part in ("masked LM head", "span boundary head") if part in counts]
+    head = sum(heads) + len(heads) * config.vocab_size * config.n_embd
+    weights = counts["attention"] + counts["feed-forward"] + MASKED_SHARE * head
     return 6 * weights + 12 * config.n_layer * config.n_embd * (n_ctx or config.n_ctx)
 
 
