@@ -1,5 +1,6 @@
 """T5: its gradients, what may see what, generation with a cache, the initial loss, the presets, the device double."""
 
+import json
 import math
 import tracemalloc
 from dataclasses import replace
@@ -7,7 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import strict_device
+from safetensors.numpy import load_file, save_file
 
+from scratchgpt import interop
 from scratchgpt.check import gradient
 from scratchgpt.check.derivatives import relative_error
 from scratchgpt.distributed import Shards
@@ -299,6 +302,92 @@ def test_an_encoder_alone_has_no_decoder_and_says_nothing():
     assert model.encode(make_batch()).shape == (3, S, TINY.n_embd)
     with pytest.raises(InputError, match="this model is an encoder alone"):
         model.loss(make_batch())
+
+
+# directories
+
+
+@pytest.fixture
+def directory(tmp_path):
+    interop.save(random_model(dtype="float32"), tmp_path)
+    return tmp_path
+
+
+def rewrite(directory, change, **config):
+    """Writes the weights again, as another program would: without our metadata, after change(tensors)."""
+    tensors = load_file(directory / "model.safetensors")
+    change(tensors)
+    save_file(tensors, directory / "model.safetensors", {"format": "pt"})
+    path = directory / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | config))
+
+
+@pytest.mark.parametrize("name", [*CONFIGS, "encoder"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_saved_model_loads_with_the_same_config_and_bits(name, dtype, tmp_path):
+    config = replace(TINY, n_decoder_layer=0, dropout=0.2) if name == "encoder" else CONFIGS[name]
+    model = random_model(config, dtype)
+    interop.save(model, tmp_path)
+    back = interop.load(tmp_path)
+    assert back.config == config
+    assert back.params.dtype == dtype
+    assert np.array_equal(back.params.data, model.params.data)
+
+
+def test_the_aliases_of_the_embedding_may_be_stored_or_not(directory):
+    expected = interop.load(directory).params.data
+    aliases = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
+    rewrite(directory, lambda tensors: tensors.update({name: tensors["shared.weight"].copy() for name in aliases}))
+    assert np.array_equal(interop.load(directory).params.data, expected)
+    rewrite(directory, lambda tensors: tensors.pop("shared.weight"))
+    assert np.array_equal(interop.load(directory).params.data, expected)
+
+
+def test_a_prefix_and_the_old_bias_of_cross_attention_are_passed_over(directory):
+    expected = interop.load(directory).params.data
+
+    def change(tensors):
+        old = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
+        tensors[old] = np.zeros((4, 2), np.float32)
+        for name in list(tensors):
+            tensors["transformer." + name] = tensors.pop(name)
+
+    rewrite(directory, change)
+    assert np.array_equal(interop.load(directory).params.data, expected)
+
+
+@pytest.mark.parametrize("said", [{"tie_word_embeddings": False}, {"scale_decoder_outputs": False}])
+def test_either_of_two_keys_says_that_the_head_is_its_own(said, tmp_path):
+    model = random_model(CONFIGS["1.1"], "float32")
+    interop.save(model, tmp_path)
+    rewrite(tmp_path, lambda tensors: None, **{"tie_word_embeddings": True, "scale_decoder_outputs": True} | said)
+    back = interop.load(tmp_path)
+    assert not back.config.tied_head
+    assert np.array_equal(back.params.data, model.params.data)
+
+
+@pytest.mark.parametrize(
+    ("change", "config", "said"),
+    [
+        (lambda t: t.pop("shared.weight"), {}, "missing: shared.weight"),
+        (lambda t: t.pop("decoder.block.2.layer.1.EncDecAttention.k.weight"), {},
+         "missing: decoder.block.2.layer.1.EncDecAttention.k.weight"),
+        (lambda t: t.update(more=np.zeros(1, np.float32)), {}, "unexpected: more"),
+        (lambda t: t.update({"lm_head.weight": t["shared.weight"] + 1}), {}, "lm_head.weight differs from the embedd"),
+        (lambda t: None, {"tie_word_embeddings": False}, "missing: lm_head.weight"),
+        (lambda t: None, {"feed_forward_proj": "gated-gelu"}, "missing: .*wi_0.weight"),
+        (lambda t: None, {"feed_forward_proj": "gated-tanh"}, "feed_forward_proj is 'gated-tanh', which is not supp"),
+        (lambda t: None, {"d_kv": 4}, r"SelfAttention.q.weight has shape \[6, 5\]; config.json makes it \[8, 5\]"),
+        (lambda t: None, {"num_decoder_layers": 10**6}, "config.json says n_layer 1000000; there are only"),
+        (lambda t: None, {"decoder_start_token_id": V}, f"start_id is {V}; expected a token"),
+        (lambda t: None, {"is_decoder": True}, "is_decoder is True, which is not supported"),
+    ],
+)  # fmt: skip
+def test_a_directory_that_does_not_fit_is_refused_by_name(change, config, said, directory):
+    rewrite(directory, change, **config)
+    with pytest.raises(InputError, match=said) as caught:
+        interop.load(directory)
+    assert str(directory) in str(caught.value) and "\n" not in str(caught.value)
 
 
 # the device double

@@ -15,7 +15,7 @@ from scratchgpt import tokenizers
 from scratchgpt.backend import to_host
 from scratchgpt.errors import InputError
 from scratchgpt.files import FLOATS, TensorFile, as_float, read_json, write_tensors, write_text
-from scratchgpt.interop import bert, gpt2
+from scratchgpt.interop import bert, gpt2, t5
 from scratchgpt.interop.layout import Layout
 from scratchgpt.models.heads import HeadConfig
 
@@ -24,7 +24,7 @@ __all__ = ["Layout", "load", "load_tokenizer", "save", "tensors"]
 WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
 PICKLED = "pytorch_model.bin"
 MAX_SIZE = 2**24  # no vocabulary, context, depth or width comes near; config.json is refused beyond it
-LAYOUTS = (*gpt2.LAYOUTS, *bert.LAYOUTS)
+LAYOUTS = (*gpt2.LAYOUTS, *bert.LAYOUTS, *t5.LAYOUTS)
 PROBLEMS = {  # config.json's problem_type -> ours
     "single_label_classification": "single", "multi_label_classification": "multi", "regression": "regression",
 }  # fmt: skip
@@ -173,8 +173,7 @@ def read_config(path):
     for key, expected in (layout.required | {"quantization_config": None}).items():
         if values.get(key, expected) != expected:
             raise InputError(f"{path}: {key} is {values[key]!r}, which is not supported; expected {expected!r}")
-    default = next(iter(layout.activations))
-    activation = layout.activations.get(str(values.get(layout.activation_key, default)))
+    activation = activation_of(layout, values)
     if activation is None:
         raise InputError(f"{path}: {layout.activation_key} is {values[layout.activation_key]!r}, which is not "
                          f"supported; expected {' or '.join(layout.activations)}")  # fmt: skip
@@ -189,15 +188,22 @@ def read_config(path):
 
 
 def layout_for(values, path):
-    """The Layout of the model that a config.json describes: by model_type and architectures, or, where it names an
-    architecture that has no Layout or none, the first of that model_type."""
+    """The Layout of the model that a config.json describes: by model_type, activation and architectures, or, where it
+    names an architecture that has no Layout or none, the first of that model_type (that knows the activation)."""
     marked = [layout for layout in LAYOUTS if layout.mark is None or layout.mark in values]
     alike = [layout for layout in marked if layout.model_type == values.get("model_type")]
     if not alike:
         known = " or ".join(dict.fromkeys(layout.model_type for layout in LAYOUTS))
         raise InputError(f"{path}: model_type is {values.get('model_type')!r}; expected {known}")
+    alike = [layout for layout in alike if activation_of(layout, values)] or alike
     named = values.get("architectures")
     return next((layout for layout in alike if isinstance(named, list) and layout.architecture in named), alike[0])
+
+
+def activation_of(layout, values):
+    """Our name of the activation in a config.json, or None where models of this Layout have no such one."""
+    default = next(iter(layout.activations))
+    return layout.activations.get(str(values.get(layout.activation_key, default)))
 
 
 def head_config(layout, backbone, values):
@@ -300,8 +306,9 @@ def match_names(files, layout, config, directory):
             if not re.fullmatch(layout.buffers, name):
                 stored[name] = entry
     where = files[0].path if len(files) == 1 else directory / INDEX
-    if config.n_layer > len(stored):  # before building a table of that many layers
-        raise InputError(f"{where}: {CONFIG} says n_layer {config.n_layer}; there are only {len(stored)} tensors")
+    depth = max(config.n_layer, getattr(config, "decoder_layers", 0))
+    if depth > len(stored):  # before building a table of that many layers
+        raise InputError(f"{where}: {CONFIG} says n_layer {depth}; there are only {len(stored)} tensors")
     spec = layout.spec(config)
     names = {theirs: (ours, False, True) for theirs, ours in layout.tied.items() if theirs in stored and ours in spec}
     for ours, theirs, transposed in key_table(layout, config):

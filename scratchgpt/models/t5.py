@@ -68,6 +68,10 @@ class T5Config:
         return self.n_layer if self.n_decoder_layer is None else self.n_decoder_layer
 
     @property
+    def decodes(self):
+        return self.decoder_layers > 0
+
+    @property
     def scaled(self):
         """Whether the head reads the decoder's output / sqrt(C): without it the logits of a tied head, whose rows have
         elements of size 1, would have the variance C."""
@@ -75,16 +79,13 @@ class T5Config:
 
     def stack(self, name):
         """The Stack called "encoder" or "decoder"."""
-        decodes = name == "decoder"
-        n_layer = self.decoder_layers if decodes else self.n_layer
-        return Stack(n_layer, self.n_head, decodes, self.activation, self.layer_norm_eps)
+        return Stack(self.n_head, name == "decoder", self.activation, self.layer_norm_eps)
 
 
 @dataclass(frozen=True)
 class Stack(blocks.BlockConfig):
     """What the blocks of the encoder, or of the decoder, read."""
 
-    n_layer: int
     n_head: int
     causal: bool
     activation: str
@@ -149,7 +150,7 @@ def parameter_spec(config):
             spec |= linear(at + "mlp.up", F, C) | linear(at + "mlp.down", C, F)
         if n_layer:
             spec |= norm(stack + ".ln_f")
-    if config.decoder_layers and not config.tied_head:
+    if config.decodes and not config.tied_head:
         spec |= linear("head", config.vocab_size, C)
     return spec
 
@@ -356,7 +357,7 @@ class T5:
     def read_batch(self, batch):
         """(ids, mask or None, decoder_ids, labels) as host arrays, checked: indices out of range would wrap silently on
         a GPU. Labels are decoder_ids where only those are given."""
-        if not self.config.decoder_layers:
+        if not self.config.decodes:
             raise InputError("this model is an encoder alone (n_decoder_layer is 0); it can encode, and say nothing")
         ids, mask = self.read_inputs(batch)
         given = {name: batch[name] for name in ("labels", "decoder_input_ids") if batch.get(name) is not None}
