@@ -349,7 +349,7 @@ def by_group(x, G):
 
 
 def from_groups(x):
-    """The way back: x (B, G, H/G, T, D) -> (B, T, H, D), contiguous."""
+    """by_group's way back: x (B, G, H/G, T, D) -> (B, T, H, D), contiguous."""
     B, G, R, T, D = x.shape
     return array_module(x).ascontiguousarray(x.reshape(B, G * R, T, D).transpose(0, 2, 1, 3))
 

@@ -153,7 +153,7 @@ EXERCISE = Exercise(
 
 targets (N,) are ids from 0 to V - 1; token_weights (N,) are numbers, 0 for a row that is ignored: its target is -100.
 The mean over the tokens is in token_weights already. Logits may be in the hundreds: exp must not overflow.
-dloss is a number. You need not go in chunks of rows, as the library does.
+dloss is a number, bias is always None. You need not go in chunks of rows, as the library does.
 """,
     cut=(cross_entropy_forward, cross_entropy_backward),
     inputs=inputs,

@@ -125,7 +125,7 @@ PAIR_OUTPUTS = (
 EXERCISE = Exercise(
     name="embedding",
     title="Token and position embeddings, with repeated ids and a tied head",
-    task="""out[b, t] = wte[ids[b, t]] + wpe[start + t]: ids (B, T), wte (V, C), wpe (P, C).
+    task="""out[b, t] = wte[ids[b, t]] + wpe[start + t]: ids (B, T), wte (V, C), wpe (P, C). Here wpe is always given.
 
 A row that is used several times gets the sum of its uses' gradients. A tied head (Press & Wolf 2017) uses wte once
 more: embed_backward adds to what the head has put there. ops is a table of your own functions: it calls

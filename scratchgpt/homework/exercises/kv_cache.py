@@ -135,7 +135,7 @@ has read are kept. Three functions must know that T new tokens follow `start` or
 embedding_forward: the new tokens are at the positions start, start + 1, ...
 extend: their keys (or values) are written into the store, behind those that are there.
 attention_forward: query t is at position S - T + t, and sees what is there and before it (causal), but no key whose
-mask (B, S) is False. bias is None. (The exercise "attention" has its backward.)
+mask (B, S) is False. bias and scale are None, and G is H. (The exercise "attention" has its backward.)
 
 The two forwards return out and a cache for the way back, which is not asked for here: return out, None. decode, below,
 runs all three; it must give what the text gives in one piece.
