@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import strict_device
+import test_bert
+import test_heads
 from test_strict_device import CONFIGS, train
 
 import scratchgpt
@@ -115,6 +117,16 @@ def test_every_name_taken_from_an_array_module_exists_in_cupy():
 def test_every_call_of_three_training_steps_binds_to_cupy_s_signatures(config, on_any_device):
     with strict_device.recording() as calls:
         train(strict_device, config, "float32", on_any_device)
+    assert len(calls) > 20
+    assert refused(calls) == []
+
+
+def test_every_call_of_an_encoders_and_a_heads_training_steps_binds_to_cupy_s_signatures():
+    with strict_device.recording() as calls:
+        for config in test_bert.CONFIGS.values():
+            test_bert.train(strict_device, config)
+        for case in test_heads.CASES:
+            test_heads.train(strict_device, *case)
     assert len(calls) > 20
     assert refused(calls) == []
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scratchgpt import distributed
+from scratchgpt.backend import to_host
 from scratchgpt.check.derivatives import relative_error
 from scratchgpt.distributed import Shards
 from scratchgpt.errors import InputError
@@ -269,8 +270,8 @@ def test_a_batch_without_labels_has_no_loss_and_no_gradient(head):
 # on a device
 
 
-def train(xp, backbone, head):
-    model = make(backbone, head, "float32", xp=xp, dropout=0.2)
+def train(xp, backbone, head, dtype="float32"):
+    model = make(backbone, head, dtype, xp=xp, dropout=0.2)
     optimizer, shards, losses = AdamW(model.params, model.ops), Shards(model, threads=1), []
     for step in range(2):
         batches = [draw_batch(model, head, step), draw_batch(model, head, step + 9)]
@@ -284,6 +285,14 @@ def train(xp, backbone, head):
 def test_training_steps_on_the_strict_device_give_the_bits_of_numpy(backbone, head):
     for a, b in zip(train(np, backbone, head), train(strict_device, backbone, head), strict=True):
         assert np.array_equal(np.asarray(a), b.get())
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("backbone", "head"), CASES)
+def test_training_steps_on_the_device_equal_numpy(cupy, backbone, head):
+    host, device = train(np, backbone, head, "float64"), train(cupy, backbone, head, "float64")
+    for a, b in zip(host, device, strict=True):
+        assert relative_error(np.asarray(a), to_host(b)) < 1e-10  # a rounding passes through a hundred ops
 
 
 # a head on a pretrained model
