@@ -1,10 +1,11 @@
-"""Sampling from a language model, one token at a time."""
+"""Sampling, one token at a time: `generate` continues a prompt, `generate_output` answers an input."""
 
 import numpy as np
 
 from scratchgpt.backend import to_host
 from scratchgpt.errors import InputError
 from scratchgpt.models.gpt import KVCache
+from scratchgpt.models.t5 import DecoderCache
 
 
 def generate(
@@ -55,6 +56,34 @@ def window_start(length, n_ctx):
     return max(0, -(-(length - n_ctx) // half) * half)
 
 
+def generate_output(model, ids, max_new_tokens=100, temperature=1.0, top_k=None, top_p=None, seed=0, use_cache=True):
+    """Yields, one by one, the ids that a T5 says for the input `ids` (a sequence of ints): up to the end of sequence,
+    which is left out, and at most max_new_tokens, or n_ctx, of them.
+
+    The settings are generate's; use_cache=False runs both stacks whole for every token. Raises InputError for an empty
+    input, one longer than n_ctx, a model without a decoder, and settings out of range.
+    """
+    batch = {"input_ids": [[int(i) for i in ids]], "decoder_input_ids": [[model.config.start_id]]}
+    model.read_batch(batch)
+    check_draws(max_new_tokens, temperature, top_k, top_p, seed)
+    return _generate_output(model, batch, max_new_tokens, temperature, top_k, top_p, seed, use_cache)
+
+
+def _generate_output(model, batch, max_new_tokens, temperature, top_k, top_p, seed, use_cache):
+    rng, config = np.random.default_rng(seed), model.config
+    cache, said = DecoderCache(model, batch) if use_cache else None, [config.start_id]
+    for _ in range(min(max_new_tokens, config.n_ctx)):
+        if use_cache:
+            logits = model.next_logits([said[-1:]], cache)  # (1, V)
+        else:
+            logits = model.logits(batch | {"decoder_input_ids": [said]})[:, -1]
+        token = pick(to_host(logits)[0], rng, temperature, top_k, top_p)
+        if token == config.eos_id:
+            return
+        said.append(token)
+        yield token
+
+
 def pick(logits, rng, temperature=1.0, top_k=None, top_p=None):
     """One token id drawn from logits (V,); see generate."""
     if temperature == 0:
@@ -79,6 +108,10 @@ def check_settings(model, ids, max_new_tokens, temperature, top_k, top_p, seed):
         raise InputError("the prompt is empty; a language model continues at least one token")
     if len(ids) > model.config.n_ctx:
         raise InputError(f"the prompt has {len(ids)} tokens; this model's context is {model.config.n_ctx}: shorten it")
+    check_draws(max_new_tokens, temperature, top_k, top_p, seed)
+
+
+def check_draws(max_new_tokens, temperature, top_k, top_p, seed):
     if max_new_tokens < 0:
         raise InputError(f"max_new_tokens is {max_new_tokens}; expected at least 0")
     if not 0 <= temperature < np.inf:

@@ -14,7 +14,7 @@ PACKAGE = Path(scratchgpt.__file__).parent
 ORDER = [
     *("errors", "files", "backend", "ops", "params", "optim", "blocks", "models", "tokenizers", "objectives", "data"),
     *("interop", "checkpoint", "sampling", "distributed", "evaluation", "plot", "progress", "train", "run", "check"),
-    *("embed", "homework", "lesson", "doctor", "bench", "cli"),
+    *("embed", "infill", "homework", "lesson", "doctor", "bench", "cli"),
 ]
 MAY_IMPORT_TORCH = {"bench/worker.py", "bench/torch_gpt.py", "check/lockstep_gpt.py", "check/lockstep_ops.py",
                     "check/lockstep_twin.py"}  # fmt: skip

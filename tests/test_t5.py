@@ -18,6 +18,7 @@ from scratchgpt.errors import InputError
 from scratchgpt.models.t5 import PRESETS, T5, DecoderCache, T5Config, count_parameters, parameter_spec, shift_right
 from scratchgpt.ops import table
 from scratchgpt.optim import AdamW
+from scratchgpt.sampling import generate_output
 
 V, S, T = 13, 7, 5  # vocabulary, tokens of the input and of the output
 TINY = T5Config(vocab_size=V, n_ctx=11, n_layer=2, n_decoder_layer=3, n_head=2, n_embd=5, head_width=3, n_inner=7,
@@ -223,6 +224,63 @@ def test_the_input_is_encoded_once_for_all_tokens():
     for _ in range(4):
         model.next_logits([[1], [2], [3]], cache)
     assert calls == [(3, S)] + 4 * [(3, 1)]
+
+
+SETTINGS = {
+    "greedy": {"temperature": 0},
+    "temperature": {"temperature": 0.7},
+    "top-k": {"top_k": 5},
+    "top-p": {"top_p": 0.6},
+}
+
+
+def endless(config=TINY, **options):
+    """A model that never says its end of sequence for the input 1 2 3, and what it says."""
+    for eos_id in range(V):
+        model = random_model(replace(config, eos_id=eos_id))
+        output = list(generate_output(model, [1, 2, 3], **options))
+        if len(output) == config.n_ctx:
+            return model, output
+    raise AssertionError("every token is said")
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_cache_changes_no_token_of_an_output(name, setting):
+    options = {"seed": 7} | SETTINGS[setting]
+    model, output = endless(CONFIGS[name], **options)
+    assert list(generate_output(model, [1, 2, 3], **options, use_cache=False)) == output
+
+
+def test_an_output_ends_with_the_end_of_sequence_or_at_its_longest():
+    options = {"temperature": 0.7, "seed": 2}
+    model, output = endless(**options)
+    assert list(generate_output(model, [1, 2, 3], max_new_tokens=3, **options)) == output[:3]
+    for end in set(output):
+        model.config = replace(TINY, eos_id=end)
+        assert list(generate_output(model, [1, 2, 3], **options)) == output[: output.index(end)]
+
+
+def test_the_output_is_the_likeliest_at_temperature_0():
+    model, output = endless(temperature=0)
+    logits = model.logits({"input_ids": [[1, 2, 3]], "labels": [output]})[0]
+    assert logits.argmax(-1).tolist() == output
+
+
+@pytest.mark.parametrize(
+    ("ids", "options", "said"),
+    [
+        ([], {}, r"input_ids has shape \(1, 0\); expected \(B, T\)"),
+        ([1] * 12, {}, "the input has 12 tokens; this model takes n_ctx 11"),
+        ([V], {}, f"input_ids holds {V}; this model's vocabulary is 0 to {V - 1}"),
+        ([1], {"temperature": -1}, "temperature is -1; expected 0"),
+        ([1], {"max_new_tokens": -1}, "max_new_tokens is -1; expected at least 0"),
+        ([1], {"top_k": 0}, "top_k is 0; expected at least 1"),
+    ],
+)
+def test_generation_of_an_output_refuses_before_it_begins(ids, options, said):
+    with pytest.raises(InputError, match=said):
+        generate_output(T5(TINY), ids, **options)
 
 
 # how it begins
