@@ -1,6 +1,7 @@
 """`scratchgpt compare`: a model of ours and its twin in transformers, in lockstep, up to the first wrong number."""
 
 import json
+import math
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +14,7 @@ from scratchgpt.check.lockstep import lockstep, need
 from scratchgpt.errors import InputError
 from scratchgpt.files import read_json
 from scratchgpt.models import IGNORED
-from scratchgpt.models.gpt import GPT, PRESETS, count_parameters
+from scratchgpt.models.gpt import GPT, PRESETS
 from scratchgpt.ops import table
 
 ROWS = 3  # of the batch that is drawn
@@ -87,7 +88,7 @@ def read_shape(directory):
 def check_memory(config, dtype):
     """Raises InputError when the comparison cannot fit this machine. At its end it holds four numbers for each
     parameter of both twins, and our weights, gradient, AdamW's state and what every op gave of a gradient."""
-    parameters = sum(count_parameters(config).values())
+    parameters = n_parameters(config)
     needed = parameters * (4 * 8 + 4 * 4 + 6 * np.dtype(dtype).itemsize)
     present = machine_memory()
     if present is not None and needed > present:
@@ -95,6 +96,10 @@ def check_memory(config, dtype):
             f"comparing {parameters:,} parameters takes about {needed / 2**30:,.0f} GiB; this machine has "
             f"{present / 2**30:,.0f} GiB; compare a smaller model: it has the same ops and the same lines"
         )
+
+
+def n_parameters(config):
+    return sum(math.prod(shape) for shape, _ in interop.layout_of(config).spec(config).values())
 
 
 def random_model(preset, seed, dtype):
@@ -109,7 +114,7 @@ def random_model(preset, seed, dtype):
 def draw_batch(config, seed):
     """ROWS rows of TOKENS tokens: a few ids come often, one row ends in padding, every tenth label is ignored."""
     rng = np.random.default_rng((2, seed))
-    n_tokens = TOKENS if sum(count_parameters(config).values()) < LARGE else FEW_TOKENS
+    n_tokens = TOKENS if n_parameters(config) < LARGE else FEW_TOKENS
     shape = ROWS, min(n_tokens, config.n_ctx + 1)
     often = rng.integers(0, config.vocab_size, 5)
     ids = np.where(rng.random(shape) < 0.5, rng.choice(often, shape), rng.integers(0, config.vocab_size, shape))
