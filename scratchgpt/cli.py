@@ -231,6 +231,19 @@ def add_directory(parser):
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where to compute (default: cpu)")
 
 
+def load_gpt(args):
+    """The GPT in args.directory. Raises InputError when another model is there."""
+    from scratchgpt import interop
+    from scratchgpt.models.gpt import GPT
+
+    model = interop.load(args.directory, device=args.device)
+    if not isinstance(model, GPT):
+        raise InputError(
+            f"{args.directory} holds a {type(model).__name__}; expected a GPT, which predicts the next token"
+        )
+    return model
+
+
 def add_eval(parser):
     parser.epilog = f"The rule. {EVALUATION_RULE}"
     parser.formatter_class = lambda prog: argparse.HelpFormatter(prog, width=100)
@@ -251,7 +264,7 @@ def evaluate_text(args):
 
     if args.threads is not None and args.threads < 1:
         raise InputError(f"--threads is {args.threads}; expected at least 1")
-    model = interop.load(args.directory, device=args.device)
+    model = load_gpt(args)
     tokenizer = interop.load_tokenizer(args.directory)
     data = args.data
     if data is None:
@@ -298,7 +311,7 @@ def sample(args):
         raise InputError(f"--seed is {args.seed}; expected 0 or more")
     if not args.prompt:
         raise InputError("--prompt is empty; a language model continues at least one token")
-    model = interop.load(args.directory, device=args.device)
+    model = load_gpt(args)
     tokenizer = interop.load_tokenizer(args.directory)
     temperature = 0 if args.greedy else args.temperature
     show_sample(

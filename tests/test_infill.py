@@ -129,3 +129,11 @@ def test_other_models_and_tokenizers_without_sentinels_are_refused(capsys, tmp_p
     interop.save(T5(T5Config(290, n_decoder_layer=0, **SHAPE)), tmp_path / "encoder", plain)
     assert "this model is an encoder alone" in said(capsys, tmp_path / "encoder", "--text", "a", "--plain")[2]
     assert "is not a directory" in said(capsys, tmp_path / "none", "--text", "<extra_id_0>")[2]
+
+
+@pytest.mark.parametrize("command", [["eval", "--data=plays"], ["sample", "--prompt=a"]])
+def test_commands_for_a_gpt_refuse_a_t5_in_one_line(capsys, directory, command):
+    code = main([command[0], str(directory), command[1]])
+    out, err = capsys.readouterr()
+    assert (code, out) == (2, "")
+    assert err == f"scratchgpt: {directory} holds a T5; expected a GPT, which predicts the next token\n"
