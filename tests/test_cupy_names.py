@@ -14,6 +14,7 @@ import pytest
 import strict_device
 import test_bert
 import test_heads
+import test_t5
 from test_strict_device import CONFIGS, train
 
 import scratchgpt
@@ -121,12 +122,14 @@ def test_every_call_of_three_training_steps_binds_to_cupy_s_signatures(config, o
     assert refused(calls) == []
 
 
-def test_every_call_of_an_encoders_and_a_heads_training_steps_binds_to_cupy_s_signatures():
+def test_every_call_of_the_other_families_and_a_heads_training_steps_binds_to_cupy_s_signatures():
     with strict_device.recording() as calls:
         for config in test_bert.CONFIGS.values():
             test_bert.train(strict_device, config)
         for case in test_heads.CASES:
             test_heads.train(strict_device, *case)
+        for config in test_t5.CONFIGS.values():
+            test_t5.train(strict_device, config, "float32")
     assert len(calls) > 20
     assert refused(calls) == []
 

@@ -6,6 +6,7 @@ the largest element for one op, and 1e-10 through a model, where a rounding pass
 
 import numpy as np
 import pytest
+import test_t5
 from strategies import CASES, make_case, normal
 from test_strict_device import CONFIGS, train
 
@@ -76,6 +77,12 @@ def test_logits_on_the_device_equal_numpy_with_and_without_a_cache(cupy, config)
     cache = KVCache(device, batch_size=2)
     device.next_logits(ids[:, :3], cache)
     assert close(logits[:, -1], device.next_logits(ids[:, 3:], cache), 1e-10)
+
+
+@pytest.mark.parametrize("config", test_t5.CONFIGS.values(), ids=test_t5.CONFIGS)
+def test_three_training_steps_of_a_t5_on_the_device_equal_numpy(cupy, config):
+    expected, got = (test_t5.train(xp, config, "float64") for xp in (np, cupy))
+    assert all(close(np.asarray(a), b, 1e-10) for a, b in zip(expected, got, strict=True))
 
 
 def test_training_in_float32_follows_float64_on_the_device(cupy):
