@@ -159,6 +159,9 @@ def test_special_tokens_in_text_are_ordinary_unless_allowed(tokenizer):
 def test_word_starts_are_the_tokens_without_the_mark(tokenizer):
     starts = tokenizer.word_starts(tokenizer.encode_array("unaffable the"))
     assert starts.tolist() == [True, False, False, True] and starts.dtype == bool
+    assert tokenizer.word_starts([[5, 6, 7], [11, 8, 0]]).tolist() == [[True, False, False], [True, False, True]]
+    with pytest.raises(InputError, match="99 is out of range"):
+        tokenizer.word_starts([[0, 99]])
 
 
 @given(st.lists(st.integers(0, len(VOCAB) - 1), min_size=1, max_size=12), st.data())

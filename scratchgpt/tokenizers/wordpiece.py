@@ -208,8 +208,11 @@ class WordPieceTokenizer:
                              f"{self.vocab_size - 1}") from None  # fmt: skip
 
     def word_starts(self, ids):
-        """(n_tokens,) bool: where a token begins a word. Raises InputError as `tokens` does."""
-        return np.array([not token.startswith(PREFIX) for token in self.tokens(ids)], bool)
+        """Where ids, of any shape, begin a word: bools of the same shape. Raises InputError as `tokens` does."""
+        ids = np.asarray(ids)
+        kinds, places = np.unique(ids, return_inverse=True)
+        begins = np.array([not token.startswith(PREFIX) for token in self.tokens(kinds)], bool)
+        return begins[places].reshape(ids.shape)
 
     def decode(self, ids):
         """The words of a sequence of ids, with a space before each but . , ! ?; white space, and what the options
@@ -218,7 +221,7 @@ class WordPieceTokenizer:
         return "".join(tokens[:1] + list(map(_continuation, tokens[1:])))
 
     def decode_stream(self, ids):
-        """Yields the text that each id adds to what stands before it: " world", "ing", "!"; for printing as one samples."""
+        """Yields the text that each id adds to what stands before: " world", "ing", "!"; to print while sampling."""
         return (_continuation(token) for number in ids for token in self.tokens((int(number),)))
 
     def decode_bytes(self, ids):
