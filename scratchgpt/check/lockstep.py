@@ -14,6 +14,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
+from scratchgpt.check.lockstep_gpt import FAMILIES
 from scratchgpt.check.lockstep_report import MARGIN, Divergence, Report, compare_tensors, rounding_of
 from scratchgpt.errors import InputError
 from scratchgpt.interop import layout_of
@@ -53,13 +54,9 @@ def lockstep(model, batch, directory=None, steps=3, recipe=Recipe()):
     Raises InputError when a package is missing, the batch cannot be used, or transformers has no such model.
     """
     need("torch", "transformers")
-    from scratchgpt.check.lockstep_gpt import FAMILIES
     from scratchgpt.check.lockstep_walk import Walk
 
-    kind = layout_of(model.config).model_type
-    if kind not in FAMILIES:
-        raise InputError(f"{kind} cannot be compared yet; {', '.join(FAMILIES)} can")
-    family = FAMILIES[kind]
+    family = family_of(model.config)
     batch, seen = family.batch(model, batch)
     other, truth, probe = run_twins(model, family, batch, directory, steps, recipe)
     if other is not None:
@@ -75,6 +72,14 @@ def lockstep(model, batch, directory=None, steps=3, recipe=Recipe()):
     if walk.divergence is None:
         walk.follow(walk.updates(updates(model, batch, steps, recipe), recipe))
     return Report(tuple(walk.rows), walk.divergence)
+
+
+def family_of(config):
+    """Where the tensors of models like this are in transformers. Raises InputError when no map says so."""
+    kind = layout_of(config).model_type
+    if kind not in FAMILIES:
+        raise InputError(f"{kind} models cannot be compared; {' and '.join(FAMILIES)} can")
+    return FAMILIES[kind]
 
 
 def need(*packages):

@@ -10,7 +10,7 @@ import numpy as np
 
 from scratchgpt import interop
 from scratchgpt.backend import machine_memory
-from scratchgpt.check.lockstep import lockstep, need
+from scratchgpt.check.lockstep import family_of, lockstep, need
 from scratchgpt.errors import InputError
 from scratchgpt.files import read_json
 from scratchgpt.models import IGNORED
@@ -57,7 +57,9 @@ def main(args):
     if (args.directory is None) == (args.preset is None):
         raise InputError("give a directory or --preset, one of them; see scratchgpt compare --help")
     need("torch", "transformers")
-    check_memory(PRESETS[args.preset] if args.preset else read_shape(args.directory), args.dtype)
+    config = PRESETS[args.preset] if args.preset else read_shape(args.directory)
+    family_of(config)
+    check_memory(config, args.dtype)
     if args.preset:
         model = random_model(args.preset, args.seed, args.dtype)
     else:

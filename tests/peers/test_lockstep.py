@@ -142,8 +142,9 @@ FAULTS = (
     # blocks and model, forward
     between("heads_forward", "q, k, v = qkv", "k, q, v = qkv", "blocks.0.attn.qkv -> blocks.0.attn.attention",
             "attention_forward"),
-    between("heads_forward", "qkv.reshape(B, T, 3, config.n_head, -1)",
-            "qkv.reshape(B, T, 3, -1, config.n_head).swapaxes(3, 4)", "blocks.0.attn.qkv -> blocks.0.attn.attention",
+    between("heads_forward", "qkv = qkv.reshape(",
+            "qkv = qkv.reshape(B, T, 3, -1, config.n_head).swapaxes(3, 4).reshape(",
+            "blocks.0.attn.qkv -> blocks.0.attn.attention",
             "attention_forward", POST),
     between("attend_forward", "heads.reshape(B, T, H * D)", "heads.swapaxes(2, 3).reshape(B, T, H * D)",
             "blocks.0.attn.attention -> blocks.0.attn.out", "linear_forward"),
@@ -525,6 +526,13 @@ def test_without_its_packages_compare_says_what_to_install(directory, capsys, mo
     code, out, err = said(capsys, "compare", directory)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "torch and transformers" in err and "pip install '.[compare]'" in err
+
+
+def test_a_family_without_a_map_is_refused_in_one_line(directory, capsys, monkeypatch):
+    for name in (PRE, POST):
+        monkeypatch.delitem(FAMILIES, name)
+    code, out, err = said(capsys, "compare", directory)
+    assert (code, out, err.count("\n")) == (2, "", 1) and "models cannot be compared" in err
 
 
 def test_a_twin_without_the_modules_of_the_map_says_which_transformers_it_is(monkeypatch):
