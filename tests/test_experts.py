@@ -453,6 +453,14 @@ def test_loss_load_and_gradient_do_not_depend_on_how_a_step_is_divided(moe, thre
     assert load.sum() == 2 * moe.top_k * (batch["labels"][:, 1:] != IGNORED).sum()
 
 
+def test_backward_scales_the_balancing_loss_too():
+    model, batch = small_gpt(KINDS["Switch"]), small_batch()
+    _, once, _, _ = loss_and_grad(model, batch)
+    model.params.grad.fill(0)
+    model.backward(model.loss(batch)[1], scale=-0.5)
+    assert relative_error(model.params.grad, -0.5 * once) < ROUNDING
+
+
 def test_the_balancing_loss_of_a_step_is_the_mean_over_its_sequences_weighted_by_their_targets():
     model, batch = small_gpt(KINDS["Mixtral"]), small_batch()
     _, _, _, balance = loss_and_grad(model, batch)
