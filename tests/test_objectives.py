@@ -36,6 +36,7 @@ from scratchgpt.objectives import (
     similarity,
     truncate_pair,
 )
+from scratchgpt.objectives.bert import elsewhere
 from scratchgpt.objectives.spanbert import LENGTHS, draw_lengths, draw_spans
 from scratchgpt.objectives.t5 import divide, span_counts
 from scratchgpt.tokenizers import BPETokenizer, WordPieceTokenizer
@@ -203,6 +204,15 @@ def test_half_of_the_pairs_follow_and_neither_length_nor_a_cut_sentence_tells_wh
     assert len(set(texts)) > 0.8 * len(texts)  # drawn from everywhere
 
 
+def test_another_text_fills_the_room_even_from_the_end_of_its_document():
+    documents, rng = [[[1]] * 9, [[2, 2, 2]] * 8], np.random.default_rng(0)
+    for _ in range(100):
+        assert (
+            len(elsewhere(documents, 0, (0, 4, 9), room=9, rng=rng)) == 2
+        )  # 4 tokens in A: 5 more, in whole sentences
+        assert len(elsewhere(documents, 0, (5, 6, 9), room=9, rng=rng)) == 3  # as many as the document still has
+
+
 @given(st.lists(st.integers(0, 9), max_size=30), st.lists(st.integers(10, 19), max_size=30), st.integers(0, 50))
 def test_a_pair_is_cut_token_by_token_from_the_end_of_the_longer_side(a, b, most):
     left, right = list(a), list(b)
@@ -336,6 +346,14 @@ def test_spans_lie_anywhere_and_never_touch():
     assert abs(middle - middle.mean()).max() < Z * math.sqrt(0.15 * 0.85 / 4000)
     starts = inside & ~np.pad(inside, ((0, 0), (1, 0)))[:, :-1]
     assert starts[:, 0].any() and inside[:, -1].any()  # the first word and the last may be in one
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.95])
+def test_spans_fit_their_row_at_every_rate(rate):
+    spans = draw_spans(np.full(300, 30), rate, np.random.default_rng(0))
+    inside = spans >= 0
+    assert not (inside[:, 1:] & inside[:, :-1] & (spans[:, 1:] != spans[:, :-1])).any()
+    assert inside.mean() > 0.4 and np.bincount(spans[inside]).max() <= 10
 
 
 def test_span_masking_of_a_million_tokens_is_80_10_10_by_span():
