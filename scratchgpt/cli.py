@@ -24,7 +24,7 @@ ELSEWHERE = {  # command -> what it does, and the module that has its add_argume
     "lesson": ("step through the lessons, line by line", "scratchgpt.lesson.command"),
     "homework": ("exercises whose check names the mistake", "scratchgpt.homework.command"),
     "check": ("check any backward against its forward, numerically", "scratchgpt.check.command"),
-    "compare": ("run a model beside PyTorch's and find the first wrong number", "scratchgpt.check.lockstep_command"),
+    "compare": ("run a model beside PyTorch's and find the first wrong number", "scratchgpt.check.lockstep.command"),
     "generate": ("let a T5 fill in the blanks of a text", "scratchgpt.infill"),
     "embed": ("sentences as vectors of a pretrained encoder, and how alike they are", "scratchgpt.embed"),
     "doctor": ("show what this machine has and what costs speed", "scratchgpt.doctor"),

@@ -14,8 +14,8 @@ from strategies import CASES, make_case
 
 from scratchgpt import blocks, interop, optim
 from scratchgpt.check.lockstep import compare, lockstep, run_twins
-from scratchgpt.check.lockstep_command import draw_batch
-from scratchgpt.check.lockstep_gpt import FAMILIES
+from scratchgpt.check.lockstep.command import draw_batch
+from scratchgpt.check.lockstep.gpt import FAMILIES
 from scratchgpt.cli import main
 from scratchgpt.errors import InputError
 from scratchgpt.interop import save
@@ -27,9 +27,9 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip insta
 transformers = pytest.importorskip(
     "transformers", reason="transformers is not installed: pip install 'scratchgpt[compare]'"
 )
-from scratchgpt.check import lockstep_ops  # noqa: E402
-from scratchgpt.check.lockstep_twin import Run  # noqa: E402
-from scratchgpt.check.lockstep_walk import Walk  # noqa: E402
+from scratchgpt.check.lockstep import definitions  # noqa: E402
+from scratchgpt.check.lockstep.twin import Run  # noqa: E402
+from scratchgpt.check.lockstep.walk import Walk  # noqa: E402
 
 pytestmark = pytest.mark.peer
 
@@ -338,7 +338,7 @@ def test_an_exception_of_an_op_before_any_wrong_number_is_raised(monkeypatch):
 
 
 def test_an_op_without_a_definition_is_judged_by_its_twin_s_output(monkeypatch):
-    monkeypatch.delitem(lockstep_ops.DEFINITIONS, "gelu")
+    monkeypatch.delitem(definitions.DEFINITIONS, "gelu")
     plant(monkeypatch, op("gelu_forward", "GELU_CUBIC", "0.0447", ""))
     found = lockstep(make_model(dtype="float64"), make_batch()).divergence
     assert (found.kind, found.where, found.op) == ("op", "blocks.0.mlp.gelu", "gelu_forward")
@@ -411,8 +411,8 @@ def test_float64_is_as_fine_as_pytorch_s_products_are():
     for dtype in ("float32", "float64"):
         products = (torch.tensor(x.astype(dtype)) @ torch.tensor(y.astype(dtype)).T).numpy().diagonal()
         off[dtype] = np.abs(products - exact).max() / np.finfo(dtype).eps
-    coarseness = lockstep_ops.fineness("float64", terms) * 2**29
-    assert coarseness >= 1 and lockstep_ops.fineness("float32", terms) == 1
+    coarseness = definitions.fineness("float64", terms) * 2**29
+    assert coarseness >= 1 and definitions.fineness("float32", terms) == 1
     assert coarseness / 3 <= max(1, off["float64"] / off["float32"]) <= coarseness * 3  # maxima of 64 errors vary
 
 
@@ -650,14 +650,14 @@ def test_compare_refuses_what_it_cannot_use():
         compare(torch.nn.Tanh(), LINEAR, normal(2, 7))
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if make_case(name).op in lockstep_ops.DEFINITIONS])
+@pytest.mark.parametrize("name", [name for name in CASES if make_case(name).op in definitions.DEFINITIONS])
 def test_the_definitions_equal_the_reference_with_every_argument(name):
     """An op that is held against its definition must not be accused of what the definition lacks."""
     case = make_case(name, seed=2)
     out, gradients = case.run(table("reference"))
     arguments = case.arrays | case.fixed
-    theirs = lockstep_ops.run(case.op, arguments, None, "float64")["out"]
+    theirs = definitions.run(case.op, arguments, None, "float64")["out"]
     assert np.abs(out - theirs).max(initial=0) <= 1e-12 * max(1, np.abs(theirs).max(initial=0))  # as in test_ops_peers
-    theirs = lockstep_ops.run(case.op, arguments, case.dout(), "float64")
+    theirs = definitions.run(case.op, arguments, case.dout(), "float64")
     for array, gradient in zip(case.arrays, gradients, strict=True):
         assert np.abs(gradient - theirs[array]).max(initial=0) <= 1e-12 * max(1, np.abs(theirs[array]).max(initial=0))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import scratchgpt
-from scratchgpt.check.lockstep_report import Lines
+from scratchgpt.check.lockstep.report import Lines
 
 PACKAGE = Path(scratchgpt.__file__).parent
 TOOLS = (str(PACKAGE / "check"), str(PACKAGE / "ops" / "__init__.py"))  # frames of ours that are not the model's

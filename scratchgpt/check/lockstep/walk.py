@@ -11,9 +11,9 @@ from functools import partial
 
 import numpy as np
 
-from scratchgpt.check import lockstep_ops
-from scratchgpt.check.lockstep_lines import call_lines, lines_after, lines_between, op_lines
-from scratchgpt.check.lockstep_report import (
+from scratchgpt.check.lockstep import definitions
+from scratchgpt.check.lockstep.lines import call_lines, lines_after, lines_between, op_lines
+from scratchgpt.check.lockstep.report import (
     EPS,
     MARGIN,
     Divergence,
@@ -36,7 +36,7 @@ class Walk:
         rows whose numbers mean something, None for all."""
         self.params, self.truth, self.probe, self.seen = params, truth, probe, seen
         self.terms = max(max(shape) for shape, _ in params.spec.values())  # of the longest sum
-        self.fineness = lockstep_ops.fineness(params.dtype.name, self.terms)
+        self.fineness = definitions.fineness(params.dtype.name, self.terms)
         self.usual = {
             "forward": usual_rounding(truth.values, probe.values),
             "backward": usual_rounding(truth.grads, probe.grads),
@@ -91,7 +91,7 @@ class Walk:
             return  # under a name that no forward had: what comes of it is compared where it arrives
         args, dout = self.forwards[site].pop().args, next(iter(call.args.values()))
         names = [name for name, value in args.items() if value is None or is_float(value)]
-        names = [name for name in names if name not in lockstep_ops.CONSTANT]
+        names = [name for name in names if name not in definitions.CONSTANT]
         gradients = {name: gradient for name, gradient in zip(names, call.outputs) if args[name] is not None}
         for name in gradients:
             self.uses[self.parameter(args[name])].append(call)
@@ -136,9 +136,9 @@ class Walk:
 
     def alone(self, call, site, stage, args, outputs, dout=None):
         """{"out" or an argument: array that the op gave} against PyTorch's definition of it on the same arguments."""
-        if stem(call) not in lockstep_ops.DEFINITIONS:
+        if stem(call) not in definitions.DEFINITIONS:
             return
-        truth, probe = (lockstep_ops.run(stem(call), args, dout, dtype) for dtype in ("float64", "float32"))
+        truth, probe = (definitions.run(stem(call), args, dout, dtype) for dtype in ("float64", "float32"))
         for name, ours in outputs.items():
             tensor = site if name == "out" else self.parameter(args[name]) or f"{site}.{name}"
             budget = self.budget(truth[name], probe[name])
@@ -177,7 +177,7 @@ class Walk:
 
     def updated(self, call, step):
         """What adamw_step made of its arrays."""
-        truth, probe = (lockstep_ops.update(call.args, dtype) for dtype in ("float64", "float32"))
+        truth, probe = (definitions.update(call.args, dtype) for dtype in ("float64", "float32"))
         for name, ours, *twins in zip(("param", "grad", "m", "v"), call.outputs, truth, probe):
             row = compare_tensors("weights", f"{step}{name}", ours, twins[0], self.budget(*twins))
             what = f"it leaves {name} as PyTorch's AdamW does not on the same arguments"
@@ -240,16 +240,16 @@ class Walk:
     def asked(self, call, site, row):
         """Nothing is wrong with the op, nor with the tensors that came to it. If PyTorch's definition gives the twin's
         output from the twin's own tensors and the rest of our arguments, it is rounding, else it is that rest."""
-        if stem(call) not in lockstep_ops.DEFINITIONS:
+        if stem(call) not in definitions.DEFINITIONS:
             return self.guilty(call, site, "its output is not the twin's", row)
         args = dict(call.args)
         for name in [name for name in args if f"{site}.{name}" in self.truth.values]:
             args[name] = like(self.truth.values[f"{site}.{name}"], args[name])
         asked, rounded = (
-            self.only_seen(lockstep_ops.run(stem(call), args, None, dtype)["out"]) for dtype in ("float64", "float32")
+            self.only_seen(definitions.run(stem(call), args, None, dtype)["out"]) for dtype in ("float64", "float32")
         )
         twin = self.only_seen(like(self.truth.values[site], asked))
-        budget = MARGIN * rounding_of(asked, rounded) * lockstep_ops.fineness("float64", self.terms)
+        budget = MARGIN * rounding_of(asked, rounded) * definitions.fineness("float64", self.terms)
         if compare_tensors("forward", site, twin, asked, budget).ok:
             return self.grown(call, site, row)
         said = (

@@ -3,9 +3,9 @@
     print(compare(torch.nn.LayerNorm(7), (layer_norm_forward, layer_norm_backward), x))   # a module and your own pair
     print(lockstep(model, batch))                                       # a GPT and its twin in transformers
 
-lockstep_report.py  how large an error may be, and how a report reads
-lockstep_walk.py    the first divergence and whose fault it is; lockstep_lines.py the lines between two ops
-lockstep_twin.py    the other side; lockstep_gpt.py where its tensors are; lockstep_ops.py single ops in PyTorch
+report.py  how large an error may be, and how a report reads
+walk.py    the first divergence and whose fault it is; lines.py the lines between two ops
+twin.py    the other side; gpt.py where its tensors are; definitions.py single ops in PyTorch
 """
 
 import inspect
@@ -14,8 +14,8 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from scratchgpt.check.lockstep_gpt import FAMILIES
-from scratchgpt.check.lockstep_report import MARGIN, Divergence, Report, compare_tensors, rounding_of
+from scratchgpt.check.lockstep.gpt import FAMILIES
+from scratchgpt.check.lockstep.report import MARGIN, Divergence, Report, compare_tensors, rounding_of
 from scratchgpt.errors import InputError
 from scratchgpt.interop import layout_of
 from scratchgpt.ops import traced
@@ -54,7 +54,7 @@ def lockstep(model, batch, directory=None, steps=3, recipe=Recipe()):
     Raises InputError when a package is missing, the batch cannot be used, or transformers has no such model.
     """
     need("torch", "transformers")
-    from scratchgpt.check.lockstep_walk import Walk
+    from scratchgpt.check.lockstep.walk import Walk
 
     family = family_of(model.config)
     batch, seen = family.batch(model, batch)
@@ -92,7 +92,7 @@ def need(*packages):
 
 def run_twins(model, family, batch, directory, steps, recipe):
     """(the Row of a weight that the twin has otherwise than ours or None, its run in float64, its run in float32)."""
-    from scratchgpt.check.lockstep_twin import Twin
+    from scratchgpt.check.lockstep.twin import Twin
 
     twin = Twin(model, family, "float64", directory)
     if other := twin.other_weight(model):
@@ -150,13 +150,13 @@ def compare(module, pair, *inputs, seed=0, **named):
     Raises InputError when PyTorch is missing or the arrays are neither float32 nor float64.
     """
     need("torch")
-    from scratchgpt.check import lockstep_ops
-    from scratchgpt.check.lockstep_lines import op_lines
+    from scratchgpt.check.lockstep import definitions
+    from scratchgpt.check.lockstep.lines import op_lines
 
-    arrays, bound = arguments(lockstep_ops.parameters_of(module), pair[0], inputs, named)
+    arrays, bound = arguments(definitions.parameters_of(module), pair[0], inputs, named)
     dtype = next(array.dtype.name for array in arrays.values() if array.dtype.kind == "f")
-    truth, probe = (lockstep_ops.run_module(module, arrays, dtype, seed) for dtype in ("float64", "float32"))
-    fineness = lockstep_ops.fineness(dtype, max(max(array.shape, default=1) for array in arrays.values()))
+    truth, probe = (definitions.run_module(module, arrays, dtype, seed) for dtype in ("float64", "float32"))
+    fineness = definitions.fineness(dtype, max(max(array.shape, default=1) for array in arrays.values()))
 
     def row(stage, name, ours, key):
         budget = MARGIN * rounding_of(truth[key], probe[key]) * fineness

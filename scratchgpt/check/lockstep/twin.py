@@ -11,7 +11,7 @@ import torch
 import transformers
 
 from scratchgpt import interop
-from scratchgpt.check.lockstep_report import compare_tensors
+from scratchgpt.check.lockstep.report import compare_tensors
 from scratchgpt.errors import InputError
 
 ADVICE = "its modules are known as transformers 5 names them: pip install '.[compare]'"

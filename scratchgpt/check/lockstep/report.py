@@ -8,7 +8,7 @@ finer:
     budget = MARGIN * rounding * fineness    rounding = the largest |float32 - float64|, and not less than its usual
                                              share of the largest |float64|
                                              fineness = 1 in float32; in float64 2^-29, times the coarseness of
-                                             PyTorch's products there (lockstep_ops.fineness)
+                                             PyTorch's products there (definitions.fineness)
 
 Ours sums in another order than PyTorch, so it makes other errors of the same kind. Over 98,000 tensors of 160 random
 models, float32 and float64, its worst element was 0.6 roundings from the truth in the median, 2.2 in one tensor of a

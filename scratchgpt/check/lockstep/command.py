@@ -65,7 +65,7 @@ def main(args):
     else:
         model = interop.load(args.directory, args.dtype)
     model.ops = table(args.ops)
-    from scratchgpt.check.lockstep_twin import quiet  # needs PyTorch
+    from scratchgpt.check.lockstep.twin import quiet  # needs PyTorch
 
     quiet()
     batch = draw_batch(model.config, args.seed) if args.batch is None else read_json(args.batch)
