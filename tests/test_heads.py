@@ -248,6 +248,25 @@ def test_dropout_drops_the_same_elements_however_a_batch_is_split(backbone, head
     assert abs(results[0][0] - loss_and_grad(model, batch)[0]) > 1e-9  # and it does drop some
 
 
+@pytest.mark.parametrize(("backbone", "head"), CASES)
+def test_every_place_where_dropout_is_applied_draws_a_mask_of_its_own(backbone, head):
+    right, keys = table("reference"), []
+
+    def dropout(x, p, key, start=0):
+        keys.append(key)
+        return right.dropout_forward(x, p, key, start)
+
+    def residual_dropout(x, branch, p, key, start=0):
+        keys.append(key)
+        return right.residual_dropout_forward(x, branch, p, key, start)
+
+    model = make(backbone, head, dropout=0.1)
+    model.ops = model.backbone.ops = right.replace(dropout_forward=dropout, residual_dropout_forward=residual_dropout)
+    model.loss(draw_batch(model, head, 8), dropout_key=1000)
+    classifier = head != "span"
+    assert sorted(keys) == list(range(1000, 1000 + 1 + 2 * 2 + classifier))  # the embedding, two for each block
+
+
 def test_backward_adds_to_the_gradient_and_scales_it():
     for backbone, head in CASES:
         model = make(backbone, head)

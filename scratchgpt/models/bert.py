@@ -243,8 +243,8 @@ class BERT:
         x, caches = self.hidden(*inputs, drop)
         losses, head_caches = {}, {}
         for name in self.config.objectives:
-            forward = {"mlm": self.mlm_forward, "nsp": self.nsp_forward, "span": self.span_forward}[name]
-            losses[name], head_caches[name] = forward(x, follows if name == "nsp" else labels, scales[name])
+            forward, targets = getattr(self, f"{name}_forward"), follows if name == "nsp" else labels
+            losses[name], head_caches[name] = forward(x, targets, scales[name])
         return sum(losses.values()), (caches, head_caches, x.shape, losses)
 
     def backward(self, cache, g=None, scale=1.0):
@@ -253,8 +253,7 @@ class BERT:
         caches, head_caches, x_shape, _ = cache
         dx = self.xp.zeros(x_shape, self.params.dtype)
         for name in self.config.objectives:
-            backward = {"mlm": self.mlm_backward, "nsp": self.nsp_backward, "span": self.span_backward}[name]
-            backward(dx, scale, head_caches.pop(name), g)
+            getattr(self, f"{name}_backward")(dx, scale, head_caches.pop(name), g)
         self.hidden_backward(dx, caches, g)
 
     def losses(self, cache):
@@ -431,9 +430,9 @@ class BERT:
 
     def logits(self, batch):
         """(B, T, V): what the masked LM head says of every position."""
-        x, _ = self.hidden(*self.read_inputs(batch))
         if not self.config.mlm:
             raise InputError("this model has no masked LM head (mlm is False)")
+        x, _ = self.hidden(*self.read_inputs(batch))
         ops, p, config = self.ops.at("mlm"), self.params.p, self.config
         h, _ = dense_forward(ops, x, p.mlm.transform, p.mlm.ln, config.head_activation, config.layer_norm_eps)
         return ops.linear_forward(h, p.wte, p.mlm.bias)[0]
@@ -456,9 +455,7 @@ class BERT:
     def read_inputs(self, batch):
         """(ids, mask or None, segments or None) as host arrays, checked: indices out of range would wrap silently on a
         GPU."""
-        if batch.get("input_ids") is None:
-            raise InputError(f"the batch has no input_ids; its keys are {', '.join(batch) or 'none'}")
-        ids = host_array("input_ids", batch["input_ids"])
+        ids = host_array("input_ids", needed(batch, "input_ids"))
         if ids.ndim != 2 or ids.size == 0:
             raise InputError(f"input_ids has shape {ids.shape}; expected (B, T)")
         if ids.shape[1] > self.config.n_ctx:
@@ -477,21 +474,13 @@ class BERT:
         What the model's objectives need must be there."""
         inputs, labels, follows = self.read_inputs(batch), None, None
         shape = inputs[0].shape
-        for name, needed in (
-            ("labels", self.config.mlm or self.config.n_span),
-            ("next_sentence_label", self.config.nsp),
-        ):
-            if needed and batch.get(name) is None:
-                raise InputError(f"the batch has no {name}, which this model is trained to predict")
         if self.config.mlm or self.config.n_span:
-            labels = host_array("labels", batch["labels"], shape)
+            labels = host_array("labels", needed(batch, "labels"), shape)
             check_range("labels", labels[labels != IGNORED], self.config.vocab_size, "vocabulary is")
         if self.config.nsp:
-            follows = host_array("next_sentence_label", batch["next_sentence_label"])
+            follows = host_array("next_sentence_label", needed(batch, "next_sentence_label"))
             if follows.shape != shape[:1]:
-                raise InputError(
-                    f"next_sentence_label has shape {follows.shape}; expected one for each of {shape[0]} rows"
-                )
+                raise InputError(f"next_sentence_label has shape {follows.shape}; expected {shape[:1]}")
             check_range("next_sentence_label", follows[follows != IGNORED], 2, "answers are")
         return inputs, labels, follows
 
@@ -522,6 +511,13 @@ def dense_backward(ops, dh, cache, dlinear, dnorm):
     dh = blocks.norm_backward(ops, dh, norm_cache, dnorm)
     dh = blocks.activation_backward(ops, dh, act_cache, activation)
     return blocks.linear_backward(ops, dh, linear_cache, dlinear)
+
+
+def needed(batch, name):
+    """What a batch has under a name that the model cannot do without."""
+    if batch.get(name) is None:
+        raise InputError(f"the batch has no {name}; its keys are {', '.join(batch) or 'none'}")
+    return batch[name]
 
 
 def check_range(name, array, end, what):

@@ -19,7 +19,7 @@ from scratchgpt.errors import InputError
 from scratchgpt.models import IGNORED
 from scratchgpt.models import bert as berts
 from scratchgpt.models import gpt as gpts
-from scratchgpt.models.bert import BERT, BERTConfig, check_range, gather_backward, gather_forward
+from scratchgpt.models.bert import BERT, BERTConfig, check_range, gather_backward, gather_forward, needed
 from scratchgpt.models.gpt import GPT, GPTConfig, host_array
 from scratchgpt.ops import default_table
 from scratchgpt.params import ZEROS, ParamStore
@@ -390,12 +390,6 @@ class ChoiceHead(Head):
 
 
 MODELS = {"sentence": SentenceHead, "tag": TagHead, "span": SpanHead, "choice": ChoiceHead}
-
-
-def needed(batch, name):
-    if batch.get(name) is None:
-        raise InputError(f"the batch has no {name}; its keys are {', '.join(batch) or 'none'}")
-    return batch[name]
 
 
 def best_spans(starts, ends, context=None, longest=30):
