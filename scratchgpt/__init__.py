@@ -13,16 +13,22 @@ __version__ = "0.1.0"
 # name -> the module that defines it; imported on first use, so that `import scratchgpt` stays quick
 _HOME = {
     "AdamW": "optim",
+    "BERT": "models.bert",
+    "BERTConfig": "models.bert",
     "BPETokenizer": "tokenizers",
     "GPT": "models.gpt",
     "GPTConfig": "models.gpt",
+    "HeadConfig": "models.heads",
     "InputError": "errors",
     "PRESETS": "models.gpt",
+    "RoBERTaConfig": "models.bert",
+    "SpanBERTConfig": "models.bert",
     "TrainConfig": "train",
     "Trainer": "train",
     "generate": "sampling",
     "load": "interop",
     "load_tokenizer": "interop",
+    "put_head": "models.heads",
     "save": "interop",
 }
 __all__ = sorted(_HOME)

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from scratchgpt import files, interop
 from scratchgpt.errors import InputError
+from scratchgpt.interop.gpt2 import GPT2
 from scratchgpt.models.gpt import GPT, GPTConfig
 from scratchgpt.tokenizers import BPETokenizer
 
@@ -194,6 +195,32 @@ def test_shards_named_by_an_index_load(directory):
     assert "files of this directory" in refusal(directory)
     index.write_text(json.dumps({"weight_map": dict.fromkeys(tensors, "part-7.safetensors")}))
     assert "part-7.safetensors does not exist" in refusal(directory)
+
+
+# layouts
+
+
+def test_parts_of_a_tensor_may_have_keys_of_their_own(tmp_path, monkeypatch):
+    """As experts have: one tensor of ours with a key for each of its parts, some of them transposed."""
+    split = {"blocks.{i}.mlp.up.weight": ("blocks.{i}.mlp.up.weight[{e}]", "transformer.h.{i}.up.{e}.weight", False),
+             "wpe": ("wpe[{e}]", "transformer.position.{e}", True)}  # fmt: skip
+    table = tuple(split.get(row[0], row) for row in GPT2.table)
+    monkeypatch.setattr(interop, "LAYOUTS", (replace(GPT2, table=table),))
+    model = random_model(TINY)
+    interop.save(model, tmp_path)
+    stored = load_file(tmp_path / "model.safetensors")
+    assert np.array_equal(stored["transformer.h.1.up.11.weight"], model.params["blocks.1.mlp.up.weight"][11])
+    assert np.array_equal(stored["transformer.position.6"], model.params["wpe"][6])
+    assert "transformer.h.1.mlp.c_fc.weight" not in stored and "transformer.position.7" not in stored
+    assert np.array_equal(interop.load(tmp_path).params.data, model.params.data)
+    rewrite_weights(tmp_path, lambda tensors: tensors.pop("transformer.h.0.up.3.weight"))
+    assert "missing: h.0.up.3.weight" in refusal(tmp_path)
+
+
+def test_a_tensor_that_a_layout_has_no_key_for_is_named(monkeypatch):
+    table = tuple(row for row in GPT2.table if ".ln2." not in row[0])
+    with pytest.raises(InputError, match=r"GPT2LMHeadModel has no place for blocks\.\{i\}\.ln2\.bias"):
+        interop.key_table(replace(GPT2, table=table), TINY)
 
 
 # what is refused

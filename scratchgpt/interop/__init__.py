@@ -90,9 +90,9 @@ def key_table(layout, config):
 
 
 def save(model, directory, tokenizer=None):
-    """Writes config.json, the tokenizer's files and model.safetensors, which AutoModelForCausalLM and AutoTokenizer
-    read. Each file is whole or absent; the weights come last. Raises InputError when the tokenizer has more ids than
-    the model, or transformers has no such model; OSError when the disk is full."""
+    """Writes config.json, the tokenizer's files and model.safetensors, which transformers' AutoModel of the kind and
+    AutoTokenizer read. Each file is whole or absent; the weights come last. Raises InputError when the tokenizer has
+    more ids than the model, or transformers has no such model; OSError when the disk is full."""
     config, directory = model.config, Path(directory)
     layout = layout_of(config)
     if tokenizer is not None and tokenizer.vocab_size > config.vocab_size:
