@@ -101,18 +101,19 @@ def assert_same(a, b):
 @pytest.mark.parametrize("ops", ["reference", "fast_cpu"])
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name != "next sentences alone"])
 def test_every_gradient_is_the_derivative_of_the_loss_by_complex_step(name, ops):
-    """Along a random direction in each tensor, Im loss(w + ihd) / h (exact to rounding) equals gradient . d."""
-    config = CONFIGS[name]
+    """Along a random direction in each tensor, Im loss(w + ihd) / h (exact to rounding) equals gradient . d. Dropout is
+    on: with a fixed key it is part of the function."""
+    config = replace(CONFIGS[name], dropout=0.2)
     model = with_random_weights(BERT(config, seed=None, dtype="float64", ops=table(ops)), 1)
     batch = draw_batch(config, 2)
-    loss_and_grad(model, batch)
+    loss_and_grad(model, batch, dropout_key=5)
     analytic = BERT(config, seed=None, dtype="complex128", ops=table("reference"))
     rng = np.random.default_rng(3)
     for tensor in model.params.names:
         direction = rng.standard_normal(model.params[tensor].shape)
         analytic.params.data[:] = model.params.data
         analytic.params[tensor].imag = 1e-30 * direction
-        slope = complex(analytic.loss(batch)[0]).imag / 1e-30
+        slope = complex(analytic.loss(batch, dropout_key=5)[0]).imag / 1e-30
         gradient = model.params.grad_of(tensor)
         # a dot product with a random direction is of the gradient's own size; below 1e-6 the gradient is rounding
         size = max(float(np.sqrt((gradient**2).sum())), 1e-6)

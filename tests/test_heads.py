@@ -107,17 +107,18 @@ def assert_same(a, b):
 
 @pytest.mark.parametrize(("backbone", "head"), CASES)
 def test_every_gradient_is_the_derivative_of_the_loss_by_complex_step(backbone, head):
-    """Along a random direction in each tensor, Im loss(w + ihd) / h (exact to rounding) equals gradient . d."""
-    model = make(backbone, head, ops="fast_cpu")
+    """Along a random direction in each tensor, Im loss(w + ihd) / h (exact to rounding) equals gradient . d. Dropout is
+    on: with a fixed key it is part of the function."""
+    model = make(backbone, head, ops="fast_cpu", dropout=0.2)
     batch = draw_batch(model, head, 2)
-    loss_and_grad(model, batch)
-    analytic = make(backbone, head, "complex128")
+    loss_and_grad(model, batch, dropout_key=5)
+    analytic = make(backbone, head, "complex128", dropout=0.2)
     rng = np.random.default_rng(3)
     for name in model.params.names:
         direction = rng.standard_normal(model.params[name].shape)
         analytic.params.data[:] = model.params.data
         analytic.params[name].imag = 1e-30 * direction
-        slope = complex(analytic.loss(batch)[0]).imag / 1e-30
+        slope = complex(analytic.loss(batch, dropout_key=5)[0]).imag / 1e-30
         gradient = model.params.grad_of(name)
         # a dot product with a random direction is of the gradient's own size; below 1e-6 the gradient is rounding
         size = max(float(np.sqrt((gradient**2).sum())), 1e-6)
