@@ -6,7 +6,7 @@ import pytest
 from scratchgpt import embed, interop
 from scratchgpt.cli import main
 from scratchgpt.errors import InputError
-from scratchgpt.models.bert import BERT, BERTConfig
+from scratchgpt.models.bert import BERT, BERTConfig, RoBERTaConfig
 from scratchgpt.models.gpt import GPT, GPTConfig
 from scratchgpt.models.heads import put_head
 from scratchgpt.tokenizers import BPETokenizer, WordPieceTokenizer
@@ -122,3 +122,19 @@ def test_a_model_that_is_no_encoder_is_refused(tmp_path, capsys):
     interop.save(GPT(GPTConfig(vocab_size=262, n_ctx=7, n_layer=1, n_head=1, n_embd=4)), tmp_path, tokenizer)
     assert main(["embed", str(tmp_path), "--text", "a", "--text", "b"]) == 2
     assert "holds a GPT; expected an encoder, a BERT or a RoBERTa" in capsys.readouterr().err
+
+
+def test_a_roberta_over_bytes_has_sentence_vectors_and_no_place_of_a_word(tmp_path, capsys):
+    specials = ("<s>", "<pad>", "</s>", "<mask>")
+    tokenizer = BPETokenizer.train("the cat sat on the mat " * 3, vocab_size=262, special_tokens=specials)
+    pad = tokenizer.special_tokens["<pad>"]
+    config = RoBERTaConfig(vocab_size=262, n_ctx=20, n_layer=1, n_head=1, n_embd=8, pad_id=pad)
+    interop.save(BERT(config, seed=1), tmp_path, tokenizer)
+    model, tokenizer = embed.load_encoder(tmp_path)
+    texts = ["the cat", "sat on the mat"]
+    for text, vector in zip(texts, embed.sentence_vectors(model, tokenizer, texts)):
+        ids = [tokenizer.special_tokens["<s>"], *tokenizer.encode(text), tokenizer.special_tokens["</s>"]]
+        alone = model.layers({"input_ids": [ids]})[-1][0].mean(0)
+        np.testing.assert_allclose(vector, alone / np.linalg.norm(alone), atol=1e-6)  # float32, padded or not
+    assert main(["embed", str(tmp_path), "--text", texts[0], "--text", texts[1], "--word", "the"]) == 2
+    assert "which only WordPiece tokenizers say here" in capsys.readouterr().err
