@@ -63,8 +63,8 @@ def generate_output(model, ids, max_new_tokens=100, temperature=1.0, top_k=None,
     The settings are generate's; use_cache=False runs both stacks whole for every token. Raises InputError for an empty
     input, one longer than n_ctx, a model without a decoder, and settings out of range.
     """
-    batch = {"input_ids": [[int(i) for i in ids]], "decoder_input_ids": [[model.config.start_id]]}
-    model.read_batch(batch)
+    batch = {"input_ids": [[int(i) for i in ids]]}
+    model.read_batch(batch | {"labels": [[model.config.start_id]]})
     check_draws(max_new_tokens, temperature, top_k, top_p, seed)
     return _generate_output(model, batch, max_new_tokens, temperature, top_k, top_p, seed, use_cache)
 

@@ -493,6 +493,7 @@ def test_logits_with_and_without_a_cache_on_the_device_double_give_the_bits_of_n
     [
         ({"input_ids": None}, "the batch has no input_ids; its keys are input_ids, attention_mask, labels"),
         ({"labels": None}, "the batch has no labels, which the decoder is to say; its keys are input_ids"),
+        ({"labels": None, "decoder_input_ids": [[1]] * 3}, "the batch has no labels"),
         ({"labels": [[1, 2]]}, r"labels has shape \(1, 2\); expected \(3, T\)"),
         ({"labels": [[1.0]] * 3}, "labels has type float64; expected integers"),
         ({"labels": [[V]] * 3}, f"labels holds {V}; this model's vocabulary is 0 to {V - 1}"),

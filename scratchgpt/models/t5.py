@@ -272,6 +272,8 @@ class T5:
 
     def logits(self, batch):
         """(B, T, V): what the decoder says at each position, given "decoder_input_ids" or "labels" up to there."""
+        if batch.get("labels") is None:
+            batch = batch | {"labels": batch.get("decoder_input_ids")}
         ids, mask, decoder_ids, _ = self.read_batch(batch)
         x, _ = self.hidden(ids, mask, decoder_ids)
         return self.ops.at("head").linear_forward(self.to_head(x), self.head)[0]
@@ -356,22 +358,20 @@ class T5:
 
     def read_batch(self, batch):
         """(ids, mask or None, decoder_ids, labels) as host arrays, checked: indices out of range would wrap silently on
-        a GPU. Labels are decoder_ids where only those are given."""
+        a GPU."""
         if not self.config.decodes:
             raise InputError("this model is an encoder alone (n_decoder_layer is 0); it can encode, and say nothing")
         ids, mask = self.read_inputs(batch)
-        given = {name: batch[name] for name in ("labels", "decoder_input_ids") if batch.get(name) is not None}
-        if not given:
+        if batch.get("labels") is None:
             raise InputError(f"the batch has no labels, which the decoder is to say; its keys are {', '.join(batch)}")
-        given = {name: self.check_ids(name, value, len(ids)) for name, value in given.items()}
-        labels = given.get("labels", given.get("decoder_input_ids"))
-        decoder_ids = given.get("decoder_input_ids")
-        if decoder_ids is None:
-            decoder_ids = shift_right(labels, self.config.start_id, self.config.pad_id)
-        if decoder_ids.shape != labels.shape:
-            raise InputError(f"decoder_input_ids has shape {decoder_ids.shape}; expected labels' shape {labels.shape}")
+        labels = self.check_ids("labels", batch["labels"], len(ids))
         if labels.shape[1] > self.config.n_ctx:
             self.refuse_length("output", labels.shape[1])
+        if batch.get("decoder_input_ids") is None:
+            return ids, mask, shift_right(labels, self.config.start_id, self.config.pad_id), labels
+        decoder_ids = self.check_ids("decoder_input_ids", batch["decoder_input_ids"], len(ids))
+        if decoder_ids.shape != labels.shape:
+            raise InputError(f"decoder_input_ids has shape {decoder_ids.shape}; expected labels' shape {labels.shape}")
         return ids, mask, decoder_ids, labels
 
     def read_inputs(self, batch):
