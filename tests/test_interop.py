@@ -169,6 +169,19 @@ def test_a_copy_of_a_tied_head_is_accepted_when_equal_and_refused_when_not(direc
     assert "tie_word_embeddings" in refusal(directory)
 
 
+def test_an_output_head_in_the_place_of_the_embedding_is_it_if_they_are_tied_and_not_otherwise(directory, tmp_path):
+    expected = interop.load(directory).params.data
+
+    def only_the_head(tensors):
+        tensors["lm_head.weight"] = tensors.pop("transformer.wte.weight")
+
+    rewrite_weights(directory, only_the_head)
+    assert np.array_equal(interop.load(directory).params.data, expected)
+    interop.save(random_model(replace(TINY, tied_head=False)), tmp_path / "untied")
+    rewrite_weights(tmp_path / "untied", lambda tensors: tensors.pop("transformer.wte.weight"))
+    assert "missing: wte.weight" in refusal(tmp_path / "untied")
+
+
 def test_bfloat16_is_read_as_the_upper_half_of_float32(directory):
     exact = interop.load(directory)
     bits = {key: array.view(np.uint32) >> 16 for key, array in load_file(directory / "model.safetensors").items()}
@@ -245,7 +258,7 @@ def test_a_config_that_is_not_a_json_object_is_refused(directory, text):
 @pytest.mark.parametrize(
     "values",
     [
-        {"model_type": "llama"}, {"model_type": None}, {"model_type": []},
+        {"model_type": "gpt_neox"}, {"model_type": None}, {"model_type": []},
         {"add_cross_attention": True}, {"scale_attn_by_inverse_layer_idx": True}, {"reorder_and_upcast_attn": True},
         {"scale_attn_weights": False}, {"activation_function": "relu"}, {"activation_function": ["gelu"]},
         {"quantization_config": {"bits": 4}},

@@ -310,14 +310,15 @@ def match_names(files, layout, config, directory):
     if depth > len(stored):  # before building a table of that many layers
         raise InputError(f"{where}: {CONFIG} says n_layer {depth}; there are only {len(stored)} tensors")
     spec = layout.spec(config)
-    names = {theirs: (ours, False, True) for theirs, ours in layout.tied.items() if theirs in stored and ours in spec}
-    for ours, theirs, transposed in key_table(layout, config):
-        name = stripped(layout, theirs)
-        copy = next((copy for copy in names if names[copy] == (ours, False, True)), None)
-        if name not in stored and copy is not None:  # of two that are one, either may have been written
-            names[copy] = ours, False, False
-        else:
-            names[name] = ours, transposed, False
+    names = {stripped(layout, theirs): (ours, transposed, False)
+             for ours, theirs, transposed in key_table(layout, config)}  # fmt: skip
+    places = {ours: name for name, (ours, _, _) in names.items()}
+    for theirs, ours in layout.tied.items():
+        if theirs in stored and theirs not in names and ours in places:
+            names[theirs] = ours, False, True
+            if places[ours] not in stored:  # of tensors that are one, any may have been written
+                del names[places[ours]]
+                names[theirs], places[ours] = (ours, False, False), theirs
     missing = sorted(names.keys() - stored.keys())
     unexpected = sorted(stored.keys() - names.keys())
     if missing or unexpected:
