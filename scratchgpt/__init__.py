@@ -23,6 +23,8 @@ _HOME = {
     "PRESETS": "models.gpt",
     "RoBERTaConfig": "models.bert",
     "SpanBERTConfig": "models.bert",
+    "T5": "models.t5",
+    "T5Config": "models.t5",
     "TrainConfig": "train",
     "Trainer": "train",
     "generate": "sampling",

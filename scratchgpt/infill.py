@@ -15,7 +15,8 @@ from scratchgpt.sampling import generate_output
 
 
 def add_arguments(parser):
-    parser.add_argument("directory", metavar="DIR", help="a run's directory, or any Hugging Face T5")
+    parser.add_argument("directory", metavar="DIR", help="a run's directory, or a Hugging Face T5 whose tokenizer is "
+                        "byte-level BPE (SentencePiece is not read)")  # fmt: skip
     parser.add_argument("--text", required=True, metavar="TEXT", help="what the encoder reads; blanks to fill in are "
                         "<extra_id_0>, <extra_id_1>, ... in this order")  # fmt: skip
     parser.add_argument("--plain", action="store_true", help="the text has no blanks: the model was finetuned to "

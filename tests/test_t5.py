@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from scratchgpt import interop
 from scratchgpt.check import gradient
 from scratchgpt.check.derivatives import relative_error
-from scratchgpt.distributed import Shards
+from scratchgpt.distributed import Shards, dropout_key
 from scratchgpt.errors import InputError
 from scratchgpt.models.t5 import PRESETS, T5, DecoderCache, T5Config, count_parameters, parameter_spec, shift_right
 from scratchgpt.ops import table
@@ -168,14 +168,15 @@ def test_the_decoder_reads_the_labels_one_to_the_right():
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_threads_and_micro_batches_add_up_to_the_whole_batch(threads):
-    config = replace(TINY, dropout=0.2)
-    model, batch = random_model(config), make_batch(rows=4)
-    whole = Shards(model, threads=1).loss_and_grad([batch], seed=3), model.params.grad.copy()
-    divided = Shards(model, threads=threads).loss_and_grad([batch], seed=3), model.params.grad.copy()
-    assert_same(divided, whole)
+    model, batch = random_model(replace(TINY, dropout=0.2)), make_batch(rows=4)
+    shards = Shards(model, threads=threads)
     parts = [{name: array[rows] for name, array in batch.items()} for rows in (slice(0, 1), slice(1, 4))]
-    together = Shards(model, threads=threads).loss_and_grad(parts), model.params.grad.copy()
-    assert_same(together, (Shards(model, threads=1).loss_and_grad([batch]), model.params.grad.copy()))
+    for batches in ([batch], parts):
+        whole = loss_and_grad(model, batch)
+        assert_same((float(shards.loss_and_grad(batches)), model.params.grad), whole)
+    dropped = loss_and_grad(model, batch, dropout_key=dropout_key(seed=3, step=1))
+    assert_same((float(shards.loss_and_grad([batch], seed=3, step=1)), model.params.grad), dropped)
+    assert dropped[0] != whole[0]
 
 
 def test_places_of_dropout_are_all_different():

@@ -13,10 +13,12 @@ import pytest
 
 from scratchgpt import interop
 from scratchgpt.check.derivatives import relative_error
-from scratchgpt.models.t5 import PRESETS, T5, DecoderCache, count_parameters
+from scratchgpt.models.t5 import PRESETS, T5, DecoderCache, T5Config, count_parameters
 from scratchgpt.ops import table
 from scratchgpt.ops.reference import distance_buckets
 from scratchgpt.optim import AdamW, cosine_schedule
+from scratchgpt.sampling import generate_output
+from scratchgpt.tokenizers import BPETokenizer
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -211,6 +213,22 @@ def test_transformers_reads_what_we_save(family, tmp_path):
     batch = make_batch("plain")
     theirs = run_peer(peer.eval(), batch)
     assert np.max(np.abs(model.logits(batch) - theirs.logits.detach().numpy())) < CHECKPOINT
+
+
+def test_transformers_says_of_a_directory_what_we_say(tmp_path):
+    text = "Thank you for inviting me to your party last week. "
+    specials = ["<pad>", "</s>", *(f"<extra_id_{number}>" for number in range(4))]
+    tokenizer = BPETokenizer.train(4 * text, 280, specials)
+    pad, end = tokenizer.special_tokens["<pad>"], tokenizer.special_tokens["</s>"]
+    model = T5(T5Config(280, n_layer=2, n_embd=32, n_inner=64, pad_id=pad, start_id=pad, eos_id=end), seed=1)
+    interop.save(model, tmp_path, tokenizer)
+    blanks = "Thank you <extra_id_0> me to your<extra_id_1> week.</s>"
+    ids = transformers.AutoTokenizer.from_pretrained(tmp_path)(blanks)["input_ids"]
+    assert ids == tokenizer.encode(blanks, "all")
+    peer = transformers.AutoModelForSeq2SeqLM.from_pretrained(tmp_path).eval()
+    theirs = peer.generate(torch.tensor([ids]), do_sample=False, max_new_tokens=20)[0].tolist()
+    ours = list(generate_output(model, ids, max_new_tokens=20, temperature=0))
+    assert theirs == [pad, *ours] + [end] * (len(ours) < 20)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
