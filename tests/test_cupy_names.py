@@ -14,6 +14,7 @@ import pytest
 import strict_device
 import test_bert
 import test_heads
+import test_llama
 import test_t5
 from test_strict_device import CONFIGS, train
 
@@ -130,6 +131,8 @@ def test_every_call_of_the_other_families_and_a_heads_training_steps_binds_to_cu
             test_heads.train(strict_device, *case)
         for config in test_t5.CONFIGS.values():
             test_t5.train(strict_device, config, "float32")
+        for config in test_llama.CONFIGS.values():
+            test_llama.train(strict_device, config, "float32")
     assert len(calls) > 20
     assert refused(calls) == []
 

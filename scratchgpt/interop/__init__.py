@@ -7,6 +7,7 @@ config.json maps to our config. Adding a family is adding a file of Layouts; not
 import json
 import re
 from dataclasses import asdict, replace
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from scratchgpt import tokenizers
 from scratchgpt.backend import to_host
 from scratchgpt.errors import InputError
 from scratchgpt.files import FLOATS, TensorFile, as_float, read_json, write_tensors, write_text
-from scratchgpt.interop import bert, gpt2, t5
+from scratchgpt.interop import bert, gpt2, llama, t5
 from scratchgpt.interop.layout import Layout
 from scratchgpt.models.heads import HeadConfig
 
@@ -24,7 +25,7 @@ __all__ = ["Layout", "load", "load_tokenizer", "save", "tensors"]
 WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
 PICKLED = "pytorch_model.bin"
 MAX_SIZE = 2**24  # no vocabulary, context, depth or width comes near; config.json is refused beyond it
-LAYOUTS = (*gpt2.LAYOUTS, *bert.LAYOUTS, *t5.LAYOUTS)
+LAYOUTS = (*gpt2.LAYOUTS, *bert.LAYOUTS, *t5.LAYOUTS, *llama.LAYOUTS)
 PROBLEMS = {  # config.json's problem_type -> ours
     "single_label_classification": "single", "multi_label_classification": "multi", "regression": "regression",
 }  # fmt: skip
@@ -51,7 +52,7 @@ def layout_of(config):
     kind, task = type(backbone_of(config)), getattr(config, "task", None)
     for layout in LAYOUTS:
         same = layout.config is kind and layout.task == task
-        if same and all(getattr(config, name) == says for name, says in layout.ours.items()):
+        if same and all(attrgetter(name)(config) == says for name, says in layout.ours.items()):
             break
     else:
         raise InputError(f"transformers has no model like {config}")
@@ -115,7 +116,7 @@ def config_json(model, layout, tokenizer=None):
     return {
         "model_type": layout.model_type,
         "architectures": [layout.architecture],
-        **{theirs: getattr(config, ours) for theirs, (ours, _) in layout.fields.items()},
+        **{theirs: attrgetter(ours)(config) for theirs, (ours, _) in layout.fields.items()},
         layout.activation_key: activation,
         **layout.also(config, tokenizer),
         **(head_json(config) if layout.task else {}),
@@ -170,6 +171,7 @@ def read_config(path):
     """(Layout, our config) from a config.json."""
     values = read_json(path)
     layout = layout_for(values, path)
+    values = layout.flat(values)
     for key, expected in (layout.required | {"quantization_config": None}).items():
         if values.get(key, expected) != expected:
             raise InputError(f"{path}: {key} is {values[key]!r}, which is not supported; expected {expected!r}")

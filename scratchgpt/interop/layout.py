@@ -30,7 +30,7 @@ class Layout:
     spec: Callable  # config -> {our name: (shape, init)}
     ours: dict  # what our config must say to be of this family
     table: tuple  # of rows
-    fields: dict  # config.json key -> (our config's field, transformers' default)
+    fields: dict  # config.json key -> (our config's field, "moe.top_k" if it is in another, transformers' default)
     activation_key: str
     activations: dict  # config.json's activation -> ours; the first of a kind is the one written
     unsaid: dict = field(default_factory=dict)  # our config's field -> what it is when config.json alone is read
@@ -38,6 +38,7 @@ class Layout:
     check: Callable = nothing  # config -> raises InputError when transformers has no such model
     task: str | None = None  # the HeadConfig's, where the model is a head
     mark: str | None = None  # a key that config.json must have, and others of the same model_type have not
+    flat: Callable = as_it_is  # what config.json says -> the same without dictionaries in it
     settle: Callable = as_it_is  # our config's fields as config.json has them -> as we have them
     fit: Callable = as_it_is  # config, names of the stored tensors -> config, where config.json does not say it
     required: dict = field(default_factory=dict)  # config.json key -> the one value that our models compute

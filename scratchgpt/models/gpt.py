@@ -63,6 +63,11 @@ class GPTConfig(blocks.BlockConfig):
         return 4 * self.n_embd if self.n_inner is None else self.n_inner
 
     @property
+    def cached(self):
+        """((heads, width) of the keys, (heads, width) of the values), as a KVCache keeps them."""
+        return ((self.n_head, self.n_embd // self.n_head),) * 2
+
+    @property
     def gelu(self):
         """The `approximate` option of the gelu op."""
         return "tanh" if self.activation == "gelu_tanh" else "none"
@@ -134,12 +139,17 @@ def count_parameters(config, active=False):
     """{part: number of parameters}, without allocating: "token embedding", "position embedding", "attention",
     "feed-forward", "layer norms", and "output head" when it is not tied; "router", "experts" and "shared experts" of
     mixtures. The sum of the values is the total. active: of the experts, those alone that one token goes to."""
+    return count_parts(parameter_spec(config), config.moe if active else None)
+
+
+def count_parts(spec, moe=None):
+    """{part: number of parameters} of a parameter spec. moe: a MoEConfig, to count of its experts top_k alone."""
     counts = {}
-    for name, (shape, _) in parameter_spec(config).items():
+    for name, (shape, _) in spec.items():
         part = next(part for key, part in PARTS.items() if key in name)
         counts[part] = counts.get(part, 0) + math.prod(shape)
-    if active and "experts" in counts:
-        counts["experts"] = counts["experts"] // config.moe.n_experts * config.moe.top_k
+    if moe and "experts" in counts:
+        counts["experts"] = counts["experts"] // moe.n_experts * moe.top_k
     return counts
 
 
@@ -182,13 +192,15 @@ class GPT:
     >>> model.backward(cache)                       # model.params.grad now holds d loss / d parameters
     """
 
+    spec = staticmethod(parameter_spec)  # of the family's models
+
     def __init__(self, config, seed=0, dtype="float32", device="cpu", ops=None, xp=None, params=None):
         """seed: of the initial weights, or None to leave them zero (a checkpoint follows). xp: an array module to use
         instead of device's own. params: the ParamStore of a model that this one is a part of, which it then shares."""
         self.config = config
         self.xp = xp or get_module(device)
         self.ops = ops or default_table(device)
-        self.params = ParamStore(parameter_spec(config), self.xp, dtype) if params is None else params
+        self.params = ParamStore(self.spec(config), self.xp, dtype) if params is None else params
         if seed is not None:
             self.params.initialise(seed)
 
@@ -283,13 +295,14 @@ class GPT:
         start = 0 if kv is None else kv.length
         self.check_length(start + ids.shape[1])
         mask = None if mask is None else self.xp.asarray(mask)
-        x, embedding_cache = blocks.embed_forward(ops.at("embedding"), self.xp.asarray(ids), p.wte, p.wpe, start)
+        wpe = getattr(p, "wpe", None)  # none where positions are rotary
+        x, embedding_cache = blocks.embed_forward(ops.at("embedding"), self.xp.asarray(ids), p.wte, wpe, start)
         x, drop_cache = blocks.dropout_forward(ops.at("embedding"), x, drop, 0)
         caches = [(embedding_cache, drop_cache)]
         for i, block in enumerate(p.blocks):
             layer = None if kv is None else kv.layer(i)
             x, cache = blocks.block_forward(
-                ops.at(f"blocks.{i}"), x, block, config, mask, drop, 1 + 2 * i, layer, routing=routing
+                ops.at(f"blocks.{i}"), x, block, config, mask, drop, 1 + 2 * i, layer, start=start, routing=routing
             )
             if kv is None:
                 caches.append(cache)
@@ -307,7 +320,8 @@ class GPT:
             dx = blocks.block_backward(ops.at(f"blocks.{i}"), dx, caches.pop(), g.blocks[i], dbalance=dbalance)
         embedding_cache, drop_cache = caches.pop()
         dx = blocks.dropout_backward(ops.at("embedding"), dx, drop_cache)
-        blocks.embed_backward(ops.at("embedding"), dx, embedding_cache, g.wte, g.wpe)  # a tied head's is already there
+        dwpe = getattr(g, "wpe", None)
+        blocks.embed_backward(ops.at("embedding"), dx, embedding_cache, g.wte, dwpe)  # a tied head's is already there
 
     def read_batch(self, batch):
         """(ids, labels, mask or None) as host arrays, checked: indices out of range would wrap silently on a GPU."""
@@ -351,18 +365,19 @@ def host_array(name, value, shape=None):
 
 
 class KVCache:
-    """The keys and values of every layer for the tokens seen so far, (B, H, n_ctx, D) each, so that a new token costs
+    """The keys and values of every layer for the tokens seen so far, (B, G, n_ctx, D) each, so that a new token costs
     one position instead of all of them."""
 
     def __init__(self, model, batch_size=1):
         config = model.config
-        shape = (config.n_layer, batch_size, config.n_head, config.n_ctx, config.n_embd // config.n_head)
-        self.k = model.xp.empty(shape, model.params.dtype)
-        self.v = model.xp.empty(shape, model.params.dtype)
+        self.k, self.v = (
+            model.xp.empty((config.n_layer, batch_size, heads, config.n_ctx, width), model.params.dtype)
+            for heads, width in config.cached
+        )
         self.length = 0
 
     def layer(self, i):
-        """A function for blocks.attend_forward: stores new k and v (B, T, H, D), returns all up to now (B, S, H, D)."""
+        """A function for blocks.attend_forward: stores new k and v (B, T, G, D), returns all up to now (B, S, G, D)."""
         return lambda k, v: (extend(self.k[i], k, self.length), extend(self.v[i], v, self.length))
 
 

@@ -1,6 +1,6 @@
 """Every published shape by its name, whatever its family."""
 
-from scratchgpt.models import bert, gpt, t5
+from scratchgpt.models import bert, gpt, llama, t5
 
-FAMILIES = (gpt, bert, t5)  # each has PRESETS, count_parameters(config) and training_flops_per_token(config)
+FAMILIES = (gpt, bert, t5, llama)  # each has PRESETS, count_parameters(config) and training_flops_per_token(config)
 SHAPES = {name: (family, config) for family in FAMILIES for name, config in family.PRESETS.items()}
