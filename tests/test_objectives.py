@@ -207,9 +207,7 @@ def test_half_of_the_pairs_follow_and_neither_length_nor_a_cut_sentence_tells_wh
 def test_another_text_fills_the_room_even_from_the_end_of_its_document():
     documents, rng = [[[1]] * 9, [[2, 2, 2]] * 8], np.random.default_rng(0)
     for _ in range(100):
-        assert (
-            len(elsewhere(documents, 0, (0, 4, 9), room=9, rng=rng)) == 2
-        )  # 4 tokens in A: 5 more, in whole sentences
+        assert len(elsewhere(documents, 0, (0, 4, 9), room=9, rng=rng)) == 2  # A has 4 tokens: 5 more
         assert len(elsewhere(documents, 0, (5, 6, 9), room=9, rng=rng)) == 3  # as many as the document still has
 
 

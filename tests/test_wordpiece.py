@@ -235,12 +235,13 @@ def test_growing_tables_lose_no_count():
     """More distinct symbols and pairs than the learner makes room for at first."""
     word_counts = {"".join(chr(0x4E00 + (17 * n + k * k) % 1500) for k in range(4)): 1 + n % 3 for n in range(1200)}
     learner = likelihood.Learner(word_counts)
-    pairs = Counter()
+    symbols, pairs = Counter(), Counter()
     for word, count in word_counts.items():
-        for pair in pairwise(symbols_of(word)):
-            pairs[pair] += count
+        symbols.update(symbols_of(word) * count)
+        pairs.update([*pairwise(symbols_of(word))] * count)
     assert len(learner.symbol_numbers) > 2048 and len(pairs) > 2048
     assert {pair: learner.table[0, n] for pair, n in learner.pair_numbers.items()} == pairs
+    assert {symbol: learner.symbol_counts[n] for symbol, n in learner.symbol_numbers.items()} == symbols
 
 
 def test_the_score_prefers_what_meets_more_than_by_chance():

@@ -61,7 +61,7 @@ class BasicTokenizer(dict):
         if kind and (self.lowercase if self.strip_accents is None else self.strip_accents):
             text = "".join(each for each in unicodedata.normalize("NFD", text) if category(each) != "Mn")
         if self.lowercase:
-            text = "".join(map(str.lower, text))  # one by one: no final sigma
+            text = text.lower()  # a character by itself: no final sigma
         text = "".join(f" {each} " if is_punctuation(each) else each for each in text)
         return f" {text} " if self.split_cjk and within(ord(character), CJK) else text
 

@@ -5,6 +5,7 @@ fast one is the truth; where the slow one differs by its own rules, a test says 
 """
 
 import itertools
+import json
 import random
 import unicodedata
 from pathlib import Path
@@ -82,7 +83,11 @@ def both(request, vocab, tmp_path_factory):
     ours = WordPieceTokenizer(vocab, **request.param)
     directory = tmp_path_factory.mktemp("saved")
     ours.save(directory)
-    return ours, transformers.AutoTokenizer.from_pretrained(directory)
+    peer = transformers.AutoTokenizer.from_pretrained(directory)
+    # It makes its rules from tokenizer_config.json; `tokenizers` reads those of tokenizer.json: they must be the same.
+    alone = tokenizers.Tokenizer.from_file(str(directory / "tokenizer.json"))
+    assert json.loads(alone.to_str()) == json.loads(peer.backend_tokenizer.to_str())
+    return ours, peer
 
 
 def assert_equal(ours, peer, text, pair):
