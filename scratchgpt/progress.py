@@ -83,7 +83,7 @@ def print_table(title, rows, columns=("", ""), file=None):
         table.add_column(name, justify="left" if index == 0 else "right")
     for row in rows:
         table.add_row(*row)
-    console = Console(file=file or sys.stdout, highlight=False)
+    console = Console(file=file or sys.stdout, highlight=False, markup=False, emoji=False)
     console.width = console.measure(table, options=console.options.update(max_width=1000)).maximum  # never cropped
     with console.capture() as printed:  # rich would end the process on a closed pipe
         console.print(table)

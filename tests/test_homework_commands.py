@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -15,6 +16,7 @@ from scratchgpt.homework.grade import check
 from scratchgpt.homework.start import body_of, is_adapter, starter
 from scratchgpt.homework.student import broken_rules
 
+CATALOGUE = Path(__file__).parent / "homework"
 GAP = '    raise NotImplementedError("your turn")\n'
 LABELS = [
     label for name in exercise_names() for label in (name, *(f"{name}/{v}" for v in find_exercise(name).variants))
@@ -132,6 +134,19 @@ def test_check_of_a_wrong_file_names_the_mistake_and_shows_the_example(wrong_lay
     printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "the last factor 1/sqrt(var + eps) is missing" in printed
     assert "yours" in printed and "should be" in printed
+
+
+@pytest.mark.parametrize("name", ["Zoë [red] :cat:", os.fsdecode(b"M\xfcller")])
+def test_name_of_a_file_is_printed_whatever_it_holds(name, right_layer_norm, capsys):
+    try:
+        path = right_layer_norm.rename(right_layer_norm.parent / f"{name}.py")
+    except OSError:
+        pytest.skip("this file system has no such names")
+    told = name.encode("utf-8", "backslashreplace").decode()
+    assert main(["homework", "check", str(path)]) == 0
+    assert told in " ".join(capsys.readouterr().out.split("\n"))
+    assert main(["homework", "report", str(path.parent)]) == 0
+    assert told in capsys.readouterr().out
 
 
 def test_another_seed_grades_with_other_numbers(wrong_layer_norm):
@@ -270,6 +285,35 @@ def test_report_exits_0_when_everybody_passed(submissions):
     for path in [*submissions.glob("[c-z]*.py"), *submissions.glob("bob/*.py")]:
         path.unlink()
     assert main(["homework", "report", str(submissions)]) == 0
+
+
+def test_report_has_a_column_for_a_variant_and_counts_the_best_of_several(submissions, capsys):
+    rms = (CATALOGUE / "layer_norm" / "right_rms_norm.py").read_text()
+    (submissions / "bob" / "rms.py").write_text(rms)
+    (submissions / "bob" / "again.py").write_text((submissions / "ann.py").read_text())
+    assert main(["homework", "report", str(submissions)]) == 1
+    lines = [line.split() for line in capsys.readouterr().out.replace("┃", "│").replace("│", "").splitlines()]
+    assert ["student", "layer_norm", "layer_norm/rms_norm"] in lines
+    assert ["bob", "PASS", "PASS"] in lines
+
+
+def test_report_tells_of_files_that_cannot_be_graded_and_goes_on(submissions, capsys, monkeypatch):
+    (submissions / "fay.py").write_text("# scratchgpt homework: layer_nrom\n")
+    (submissions / "gus.py").mkdir()
+    (submissions / "hal.py").write_bytes(b"# scratchgpt homework: layer_norm\n\xff")
+
+    def check_but_fail(path, *options):
+        if path.name == "cy.py":
+            raise RuntimeError("a fault of the grader")
+        return check(path, *options)
+
+    monkeypatch.setattr("scratchgpt.homework.classroom.check", check_but_fail)
+    assert main(["homework", "report", str(submissions)]) == 1
+    printed = capsys.readouterr().out
+    rows = [line.split("│")[1:-1] for line in printed.splitlines() if line.startswith("│")]
+    marks = {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in rows if len(cells) == 3}
+    assert marks["ann"] == ["PASS", ""] and marks["fay"] == ["", "-"] and marks["hal"] == ["-", ""]
+    assert "did you mean layer_norm?" in printed and "cy.py: a fault of the grader" in printed and "gus" not in printed
 
 
 def test_report_counts_a_student_once_for_each_mistake(wrong_layer_norm):

@@ -6,7 +6,9 @@ import pytest
 
 from scratchgpt.errors import InputError
 from scratchgpt.homework import grade, runner
+from scratchgpt.homework.exercises import find_exercise
 from scratchgpt.homework.grade import check
+from scratchgpt.homework.start import source_of, starter
 from scratchgpt.homework.student import Student
 
 CATALOGUE = Path(__file__).parent / "homework"
@@ -83,12 +85,13 @@ def test_example_is_small_and_wrong(submit):
         ("dbias = dout.sum((0, 1))", "dbias = dout.sum((0, 1), keepdims=True)", "dbias", "shape", "keepdims"),
         ("dx = dx * rstd", "dx = (dx * rstd).T", "dx", "shape", "transposed"),
         ("dbias = dout.sum((0, 1))", "dbias = dout.sum()", "dbias", "shape", "summed over axis 0, which should stay"),
-        ("dbias = dout.sum((0, 1))", "dbias = np.zeros_like(weight)", "dbias", "zero", "never written"),
-        ("dbias = dout.sum((0, 1))", "dbias = None", "dbias", "type", "dbias is NoneType"),
+        ("dbias = dout.sum((0, 1))", "dbias = np.zeros_like(weight)", "dbias", "zero", "dbias is all zero"),
+        ("dbias = dout.sum((0, 1))", "dbias = None", "dbias", "type", "dbias is None, expected an array"),
         ("dx = dx * rstd", "dx = dx * np.sqrt(0 * rstd - 1)", "dx", "nan", "line 16, in dx: `dx = dx * np.sqrt"),
         ("dx = dx * rstd", "dx = dx / (0 * rstd)", "dx", "nan", "infinity; it began at line 16"),
         ("dxhat = dout * weight", "dxhat = (dout * weight).astype('float32')", "dx", "float32", "line 14, in dxhat"),
         ("return dx, dweight, dbias", "return dx, dbias, dweight", "dweight", "order", "this is dbias"),
+        ("return dx, dweight, dbias", "return dbias, dweight, dx", "dx", "order", "this is dbias"),
     ],
 )
 def test_general_mistake_is_said_plainly(submit, old, new, output, identity, words):
@@ -122,6 +125,16 @@ def test_conduct_is_graded(submit, edits, identity, words):
     assert words in row(report, "conduct").diagnosis()
 
 
+def test_input_that_is_no_array_is_to_be_left_alone_too(tmp_path):
+    source = (CATALOGUE / "bpe" / "right_plain_loops.py").read_text(encoding="utf-8")
+    path = tmp_path / "answer.py"
+    adds = (
+        "\n\nright = most_frequent\n\n\ndef most_frequent(counts):\n    counts['', ''] = 0\n    return right(counts)\n"
+    )
+    path.write_text(source + adds, encoding="utf-8")
+    assert "most_frequent overwrites its input ranking" in row(check(path), "conduct").diagnosis()
+
+
 @pytest.mark.parametrize(
     ("old", "new", "identity", "words"),
     [
@@ -134,7 +147,9 @@ def test_conduct_is_graded(submit, edits, identity, words):
         ),
         ("dbias = dout.sum((0, 1))", "raise SystemExit", "raises", "SystemExit at line 18"),
         ("dbias = dout.sum((0, 1))", "dbias = np.ones(10**11)", "memory", "more memory"),
-        ("return dx, dweight, dbias", "return dx, dweight", "count", "returns 2 values"),
+        ("return dx, dweight, dbias", "return dx, dweight", "count", "2 values, expected 3: dx, dweight, dbias"),
+        ("return dx, dweight, dbias", "return {'dx': dx}", "count", "returns one value, of type dict, expected 3"),
+        ("return dx, dweight, dbias", "yield dx", "count", "returns one value, of type generator"),
         ("return dx, dweight, dbias", "raise NotImplementedError", "unwritten", "not written yet"),
         ("dbias = dout.sum((0, 1))", "import os", "rules", "imports os"),
     ],
@@ -145,6 +160,63 @@ def test_code_that_stops_says_where(submit, old, new, identity, words):
     assert [each.ids for each in said] == [{identity}]
     assert words in str(said[0])
     assert report.rows[0].passed == (identity != "rules")  # what ran before it is graded
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("dx.astype(object)", "an array of object in the shape (2, 3, 5)"),
+        ("dx + 0j", "an array of complex128"),
+        ("np.broadcast_to(1.0, (10**6, 10**6))", "an array of float64 in the shape (1000000, 1000000)"),
+        ("'dx'", "a str"),
+        ("(each for each in dx)", "a generator"),
+        ("[[1.0], [2.0, 3.0]]", "a list"),
+        ("endless([])", "a list"),
+        ("{(1, None): dx}", "a dict"),
+        ("10**5000", "an int"),
+        ("Stubborn([1.0])", "a Stubborn"),
+    ],
+)
+def test_result_that_is_no_array_of_numbers_is_named(submit, value, words):
+    defined = """import numpy as np
+
+
+def endless(items):
+    items.append(items)
+    return items
+
+
+class Stubborn(list):
+    def __iter__(self):
+        raise ValueError("no")
+
+"""
+    report = submit("import numpy as np\n", defined, "return dx,", f"return {value},")
+    assert row(report, "dx").diagnosis() == f"dx is {words}, expected an array of numbers"
+    assert [row.passed for row in report.rows] == [True, False, True, True, True]
+
+
+def test_number_is_expected_where_one_is_given_back(tmp_path):
+    source = (CATALOGUE / "accumulation" / "right_two_sums.py").read_text(encoding="utf-8")
+    path = tmp_path / "answer.py"
+    for value, passed, words in (
+        ("np.array(right(labels))", True, ""),
+        ("[right(labels)] * 2", False, "it was broadcast over axis 0"),
+        ("None", False, "targets is None, expected a number"),
+    ):
+        path.write_text(f"{source}\n\nright = count_targets\n\n\ndef count_targets(labels):\n    return {value}\n")
+        targets = check(path).rows[0]
+        assert targets.passed == passed and words in targets.diagnosis()
+
+
+def test_infinity_that_hides_scores_is_not_where_it_began(tmp_path):
+    source = (CATALOGUE / "attention" / "right_heads_first_loops.py").read_text(encoding="utf-8")
+    path = tmp_path / "answer.py"
+    old = "    return dq, dk, dv\n"
+    assert old in source
+    path.write_text(source.replace(old, "    hidden = np.full(3, -np.inf)\n    return dq / 0, dk - hidden.sum(), dv\n"))
+    said = row(check(path), "dk").diagnosis()
+    assert "infinity; it began" in said and "return dq / 0" in said
 
 
 def test_loop_that_catches_everything_is_killed(submit, monkeypatch):
@@ -165,6 +237,8 @@ def test_loop_that_catches_everything_is_killed(submit, monkeypatch):
         "np.__loader__",
         "open('x')",
         "from . import reference",
+        "__name__ = '__main__'",
+        "__builtins__['open']",
     ],
 )
 def test_rules_are_told_with_their_line(submit, line):
@@ -193,8 +267,91 @@ def test_fence_stops_what_the_rules_do_not_see(submit, attempt, tmp_path, monkey
     assert not (tmp_path / "written.npy").exists()
 
 
-def test_prints_of_a_student_do_not_disturb(submit):
-    assert submit("dbias = dout.sum((0, 1))", "print('here', dout); dbias = dout.sum((0, 1))").passed
+@pytest.mark.parametrize(
+    "line",
+    [
+        "print('here', dout)",
+        "np.lib._utils_impl.sys.stderr.write('here' * 10**6)",  # more than a pipe holds
+        "np.asarray = np.may_share_memory = np.ndarray = None",  # names the grader uses itself
+    ],
+)
+def test_what_a_student_does_around_the_answer_does_not_disturb(submit, line):
+    assert submit("return dx, dweight", f"{line}; return dx, dweight").passed
+
+
+def test_changed_numpy_hides_no_misconduct(submit):
+    changed = "import numpy as np\nnp.array_equal = np.asarray = lambda *args, **options: True\n"
+    assert ids(submit("import numpy as np\n", changed, "return dx,", "dout *= 2; return dx,"), "conduct") == [
+        {"overwrites"}
+    ]
+
+
+@pytest.mark.parametrize(("code", "words"), [(1, "exit code 1"), (0, "exit code 0")])
+def test_process_that_ends_itself_is_no_fault_of_the_grader(submit, code, words):
+    report = submit("dbias = dout.sum((0, 1))", f"np.lib._utils_impl.os._exit({code})")
+    assert ids(report, "dbias") == [{"died"}] and words in row(report, "dbias").diagnosis()
+
+
+@pytest.mark.parametrize(
+    ("edits", "words"),
+    [
+        (("import numpy as np\n", "import numpy as np\nclass E(Exception):\n    def __str__(self):\n        return 1\n",
+          "dbias = dout.sum((0, 1))", "raise E"), "E at line 21: `raise E`"),
+        (("dbias = dout.sum((0, 1))", "raise ValueError('\\ud800\\x1b' + 'x' * 10**6)"), ": ??xxx"),
+        (("import numpy as np\n", "import numpy as np\n# \x0c \u2028 \x85\n",
+          "dbias = dout.sum((0, 1))", "dbias = nothing"), "line 19: `dbias = nothing`"),
+        (("import numpy as np\n", "import numpy as np\nreturn 1\n"), "SyntaxError at line 3: 'return' outside"),
+        (("    return dx, dweight, dbias", "\nlayer_norm_backward = max"), "ValueError at layer_norm_backward"),
+    ],
+)  # fmt: skip
+def test_any_error_is_told_in_one_short_line_that_can_be_printed(submit, edits, words):
+    report = submit(*edits)
+    said = (report.refusals or row(report, "dbias").explanations)[0]
+    assert words in str(said) and str(said).isprintable() and len(str(said)) < 500
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [
+        ("(x, weight, bias, eps", "(input, weight, bias, eps", "    centred =", "    x = input\n    centred ="),
+        ("return dx, dweight, dbias", "return [dx.tolist(), np.asmatrix(dweight).A1, np.ma.array(dbias)]"),
+        ("import numpy as np", "from numpy import *\nimport numpy as np"),
+        ("    return dx, dweight, dbias\n",
+         "    return dx, dweight, dbias\n\n\nif __name__ == '__main__':\n    import matplotlib\n    open('x')\n"),
+        ("def layer_norm_backward(",
+         "def same(f):\n    return lambda *args: f(*args)\n\n\n@same\ndef layer_norm_backward("),
+        ("def layer_norm_backward(dout, cache):\n",
+         "class Back:\n    def __init__(self):\n        self.__xhat = None\n        super().__init__()\n\n"
+         "    def __call__(self, dout, cache):\n        return back(dout, cache)\n\n\n"
+         "layer_norm_backward = Back()\n\n\ndef back(dout, cache):\n"),
+        ("(xhat, rstd, weight)\n", "keep(xhat, rstd, weight)\n", "    xhat, rstd, weight = cache\n",
+         "    xhat, rstd, weight = cache[:3]\n", "import numpy as np\n", "import numpy as np\n\n\n"
+         "def keep(*values):\n    cache = [*values]\n    cache.append(cache)\n    return cache\n"),
+        ("import numpy as np\n", "import numpy as np\n\nstore = np.zeros(99)\n", "dbias = dout.sum((0, 1))",
+         "dbias = store[: len(weight)]; dbias[:] = dout.sum((0, 1))"),
+        ("# scratchgpt", "\ufeff# -*- coding: klingon -*-\n# scratchgpt"),
+    ],
+)  # fmt: skip
+def test_right_solution_in_an_unusual_form_passes(submit, edits):
+    report = submit(*edits)
+    assert report.passed, [row.diagnosis() for row in report.rows]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "graded"), [("bpe", "learn", "merge_steps"), ("accumulation", "step", "accumulate")]
+)
+def test_given_function_cannot_be_replaced(name, given, graded, tmp_path):
+    exercise = find_exercise(name)
+    (function,) = (each for each in exercise.given if each.__name__ == given)
+    around = starter(exercise, name).split(f"def {exercise.cut[0].__name__}(")[0]
+    right = "\n\n".join(map(source_of, exercise.cut))
+    moved = right.replace(f"def {graded}(", "def moved(")
+    unwritten = f"def {graded}(*args):\n    raise NotImplementedError\n"
+    own = source_of(function).replace(f"{graded}(", "moved(")
+    path = tmp_path / "answer.py"
+    path.write_text(f"{around}\n{moved}\n\n{unwritten}\n\n{own}\n", encoding="utf-8")
+    said = check(path).rows[-1].diagnosis()
+    assert said == f"{graded} is not written yet"
 
 
 @pytest.mark.parametrize(
@@ -223,6 +380,8 @@ def test_other_names_for_parameters_are_fine(submit):
         (b"import numpy\n", "does not say which exercise"),
         (b"# scratchgpt homework: layer_nrom\n", "did you mean layer_norm?"),
         (b"# scratchgpt homework: layer_norm/nothing\n", "has no variant 'nothing'"),
+        (b"x = 1\0", "it holds a NUL"),
+        (b"x = " + b"-" * 50_000 + b"1", "nested too deeply"),
     ],
 )
 def test_bad_file_is_one_clear_error(tmp_path, text, words):
@@ -237,12 +396,15 @@ def test_missing_file_and_directory_are_clear_errors(tmp_path):
         check(tmp_path / "none.py")
     with pytest.raises(InputError, match="is a directory"):
         check(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be read: Not a directory"):
+        check(tmp_path / "file" / "answer.py")
 
 
 def test_fault_of_the_grader_is_not_blamed_on_the_student(tmp_path, monkeypatch):
     path = tmp_path / "answer.py"
     path.write_text(RIGHT, encoding="utf-8")
-    with Student(path) as student, pytest.raises(RuntimeError, match="a fault of the grader"):
+    with Student(path, RIGHT) as student, pytest.raises(RuntimeError, match="a fault of the grader"):
         student.run([((), {"x": 1})], no_such_option=True)
 
 

@@ -10,7 +10,7 @@ from scratchgpt.backend import available_cores
 from scratchgpt.errors import InputError
 from scratchgpt.homework.exercises import exercise_names
 from scratchgpt.homework.formats import to_dict
-from scratchgpt.homework.grade import check, refused
+from scratchgpt.homework.grade import check, printable, refused
 from scratchgpt.homework.student import exercise_of
 from scratchgpt.progress import print_table
 
@@ -29,20 +29,21 @@ COMMON = {  # the explanations that quote a student's own line or shapes, in gen
 def report_on(directory, exercise=None, seed=0, as_json=False):
     """Grades every file under the directory and prints the tables. Returns 0 when all passed, 1 otherwise.
 
-    A student is the first part of a file's path: DIR/ann.py and DIR/ann/anything.py are both ann's. Files that name no
-    exercise are counted and left out, unless `exercise` says what they all are.
+    A student is the first part of a file's path: DIR/ann.py and DIR/ann/anything.py are both ann's. Of several files
+    of a student for an exercise the best counts. Files that name no exercise are counted and left out, unless
+    `exercise` says what they all are.
     """
     directory = Path(directory)
     if not directory.is_dir():
         raise InputError(f"{directory} is not a directory; give the folder that holds the submissions")
-    files = sorted(path for path in directory.rglob("*.py") if not path.name.startswith("."))
-    wanted = [path for path in files if exercise or names_an_exercise(path)]
+    files = sorted(path for path in directory.rglob("*.py") if path.is_file() and not path.name.startswith("."))
+    wanted = [path for path in files if exercise or exercise_in(path)]
     if not wanted:
         raise InputError(f"{directory} holds no submission: {len(files)} Python files, none of which says "
                          "`# scratchgpt homework: NAME`; give --exercise NAME if they are all of one")  # fmt: skip
     with ThreadPoolExecutor(available_cores()) as pool:  # each check waits for a process of its own
         reports = list(pool.map(lambda path: grade(path, exercise, seed), wanted))
-    students = [path.relative_to(directory).parts[0].removesuffix(".py") for path in wanted]
+    students = [printable(path.relative_to(directory).parts[0].removesuffix(".py")) for path in wanted]
     if as_json:
         graded = [{"student": student} | to_dict(report) for student, report in zip(students, reports)]
         table = [{"mistake": text, "students": who} for text, who in mistakes(students, reports)]
@@ -53,17 +54,21 @@ def report_on(directory, exercise=None, seed=0, as_json=False):
     return 0 if all(report.passed for report in reports) else 1
 
 
-def names_an_exercise(path):
-    return exercise_of(path.read_text(encoding="utf-8", errors="replace")) is not None
+def exercise_in(path):
+    """The exercise that a file names, None where it names none; "unknown" when nobody can tell."""
+    try:
+        said = exercise_of(path.read_text(encoding="utf-8-sig", errors="replace"))
+    except OSError:
+        return "unknown"
+    return said and (said[0] if said[0] in exercise_names() else "unknown")
 
 
 def grade(path, exercise, seed):
     """A Report, whatever the file is like."""
     try:
         return check(path, exercise, seed)
-    except InputError as error:
-        said = exercise_of(path.read_text(encoding="utf-8", errors="replace"))
-        return refused(path, exercise or (said[0] if said else None), str(error))
+    except (InputError, RuntimeError) as error:  # RuntimeError: a fault of the grader, which must not end the others'
+        return refused(path, exercise or exercise_in(path), str(error))
 
 
 def mistakes(students, reports):
@@ -84,15 +89,20 @@ def misconception(explanation):
 
 
 def show(students, reports, left_out):
-    done = {(student, report.exercise): report for student, report in zip(students, reports)}
-    taken = [name for name in (*exercise_names(), "unknown") if any(name == report.exercise for report in reports)]
+    best = {}
+    for student, report in zip(students, reports):
+        before = best.get((student, label(report)))
+        if before is None or (report.passed, report.score) > (before.passed, before.score):
+            best[student, label(report)] = report
+    order = [*exercise_names(), "unknown"]
+    taken = sorted({name for _, name in best}, key=lambda name: (order.index(name.partition("/")[0]), name))
 
     def mark(student, name):
-        report = done.get((student, name))
+        report = best.get((student, name))
         return "" if report is None else "PASS" if report.passed else "-" if report.refusals else f"{report.score:.0%}"
 
     rows = [(student, *(mark(student, name) for name in taken)) for student in dict.fromkeys(students)]
-    rows.append(("passed", *(passed_of(reports, name) for name in taken)))
+    rows.append(("passed", *(passed_of(best, name) for name in taken)))
     print_table("who passed what (- was not graded)", rows, ("student", *taken))
     found = mistakes(students, reports)
     if found:
@@ -105,6 +115,10 @@ def show(students, reports, left_out):
         print(f"{left_out} Python files name no exercise and were left out")
 
 
-def passed_of(reports, name):
-    of_this = [report for report in reports if report.exercise == name]
-    return f"{sum(report.passed for report in of_this)} of {len(of_this)}"
+def label(report):
+    return report.exercise + (f"/{report.variant}" if report.variant else "")
+
+
+def passed_of(best, name):
+    of_this = [report.passed for (_, exercise), report in best.items() if exercise == name]
+    return f"{sum(of_this)} of {len(of_this)}"

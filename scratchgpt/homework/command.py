@@ -105,7 +105,7 @@ def check(args):
     if args.json == "-":
         sys.stdout.write(formats.to_json(found))
     elif found.refusals:
-        print(f"{args.file} was not graded:", *found.refusals, sep="\n  ")
+        print(f"{found.file} was not graded:", *found.refusals, sep="\n  ")
     else:
         show(found)
     return 0 if found.passed else 1

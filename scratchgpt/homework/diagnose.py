@@ -49,9 +49,9 @@ def same(value, expected, tolerance=EXACT):
         return isinstance(value, list | tuple) and len(value) == len(expected) and all(
             same(a, b, tolerance) for a, b in zip(value, expected)
         )  # fmt: skip
-    numeric = isinstance(expected, int) and isinstance(
-        value, int | float | np.generic
-    )  # a count may be a NumPy integer
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    numeric = isinstance(expected, int) and isinstance(value, int | float | np.number)  # a count may be NumPy's
     return bool((numeric or type(value) is type(expected)) and value == expected)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from scratchgpt.errors import InputError
 from scratchgpt.homework.diagnose import Explanation, diagnose, numbers, same
 from scratchgpt.homework.exercises import exercise_names, find_exercise, variant_of
+from scratchgpt.homework.runner import Other, pack
 from scratchgpt.homework.start import given_source
 from scratchgpt.homework.student import Student, broken_rules, exercise_of, read_source
 
@@ -71,10 +72,10 @@ def check(path, name=None, seed=0):
     began = time.perf_counter()
     source = read_source(path)
     exercise, variant = which(path, source, name)
-    report = Report(str(path), exercise.name, variant)
+    report = Report(printable(path), exercise.name, variant)
     report.refusals = [Explanation((("rules", sentence),)) for sentence in broken_rules(source)]
     if not report.refusals:
-        with Student(path, given_source(exercise)) as student:
+        with np.errstate(all="ignore"), Student(path, source, given_source(exercise)) as student:
             report.refusals = refusals(student, exercise)
             if not report.refusals:
                 report.rows = Grader(student, exercise, source, seed).rows()
@@ -101,8 +102,8 @@ def which(path, source, name):
 
 def refused(path, name, why):
     """The Report on a file that could not even be read as an answer."""
-    said = [part("unreadable", why)]
-    return Report(str(path), name or "unknown", refusals=said, rows=[Row("answer", explanations=said)])
+    said = [part("unreadable", printable(why))]
+    return Report(printable(path), name or "unknown", refusals=said, rows=[Row("answer", explanations=said)])
 
 
 def refusals(student, exercise):
@@ -137,7 +138,7 @@ class Grader:
 
     def __init__(self, student, exercise, source, seed):
         self.student, self.exercise, self.seed = student, exercise, seed
-        self.lines = source.splitlines()
+        self.lines = source.split("\n")
         self.cases = exercise.cases(seed)
         self.rights = [exercise.right_answer(inputs) for inputs in self.cases]
         self.answers = self.run([*self.cases, self.cases[0]])
@@ -210,18 +211,16 @@ class Grader:
 
     def general(self, name, values, rights):
         """Mistakes that any result can have, the same for every exercise."""
-        right = rights[0]
-        if not isinstance(right, np.ndarray | np.generic | float):
-            return None
-        value = numbers(values[0])
-        if value is None:
-            return part("type", f"{name} is {kind_of(values[0])}, expected an array of numbers")
+        if not isinstance(rights[0], np.ndarray | np.generic | float | int):
+            kinds, expected = next(each for each in KINDS if isinstance(rights[0], each[0]))
+            other = [value for value in values if not isinstance(value, kinds)]
+            return part("type", f"{name} is {a_kind_of(other[0])}, expected {expected}") if other else None
+        other = [value for value in values if numbers(value) is None]
+        if other:
+            expected = "an array of numbers" if np.ndim(rights[0]) else "a number"
+            return part("type", f"{name} is {a_kind_of(other[0])}, expected {expected}")
         if not all(np.isfinite(numbers(value)).all() for value in values):
             return self.not_finite(name, values, rights)
-        if value.shape != np.shape(right):
-            return part("shape", shape_mistake(name, values, rights))
-        if all(not np.any(value) for value in values):
-            return part("zero", f"{name} is all zero: it was never written")
         together = [(*call.gives, *call.changes) for call in self.exercise.calls(self.cases[0])]
         beside = {other for names in together if name in names for other in names} - {name}
         for other in self.exercise.outputs:
@@ -230,13 +229,19 @@ class Grader:
                 for value, each in zip(values, self.rights)
             ):
                 return part("order", f"this is {other.name}, in the place of {name}")
+        for value, right in zip(map(numbers, values), map(np.asarray, rights)):
+            if value.shape != right.shape:
+                return part("shape", shape_mistake(name, value, right))
+        if not any(map(np.any, values)):
+            return part("zero", f"{name} is all zero, as if nothing had been written there")
         return None
 
     def not_finite(self, name, values, rights):
         for inputs, value, right in zip(self.cases, map(numbers, values), rights):
             if np.isnan(value).any() or not np.array_equal(np.isfinite(value), np.isfinite(right)):
                 kind = "nan" if np.isnan(value).any() else "inf"
-                found = self.run([inputs], look_for=kind)[0]["found"]
+                look = kind == "nan" or np.isposinf(value).any()
+                found = look and self.run([inputs], look_for=kind)[0]["found"]
                 began = f"; it began at {self.place(found)}" if found else ""
                 return part("nan", f"{name} holds {'NaN' if kind == 'nan' else 'infinity'}{began}")
         return None
@@ -334,6 +339,11 @@ class Grader:
         return example
 
 
+def printable(text):
+    """The text, of a file's name, as it can be printed: not every name is text."""
+    return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def part(identity, sentence):
     return Explanation(((identity, sentence),))
 
@@ -343,24 +353,26 @@ def explain_problem(problem, lines):
     kind, function, line = problem["kind"], problem["function"], problem.get("line")
     source = f": `{lines[line - 1].strip()}`" if line and lines and line <= len(lines) else ""
     where = f"line {line}{source}" if line else function or "the file"
+    expected = problem.get("expected", ())
     sentences = {
         "loop": f"it did not come to an end within its time ({where})",
         "memory": f"it asked for more memory than it may have ({where})",
-        "died": f"its process died ({problem.get('message')})",
+        "died": f"its process ended ({problem.get('message')})",
         "unwritten": f"{function} is not written yet",
-        "raises": f"{problem.get('type')} at {where}: {problem.get('message')}",
-        "count": f"{function} returns {problem.get('given')} values, which is not as many as it should",
+        "raises": f"{problem.get('type')} at {where}: {problem.get('message')}".removesuffix(": "),
+        "count": f"{function} returns {problem.get('given')}, expected {len(expected)}: {', '.join(expected)}",
     }
     return part(kind, sentences[kind])
 
 
-def shape_mistake(name, values, rights):
+def shape_mistake(name, value, right):
     """What makes a result of the wrong shape right, where something does."""
-    value, right = numbers(values[0]), np.asarray(rights[0])
     head = f"{name} has the shape {value.shape}, expected {right.shape}"
     if value.size == right.size and same(value.reshape(right.shape), right):
         return f"{head}: the numbers are right, the shape is not (keepdims, or a reshape left out)"
     extra = value.ndim - right.ndim
+    if not value.size or extra > 3:
+        return head
     for axes in itertools.combinations(range(value.ndim), extra) if extra > 0 else ():
         if same(value.sum(axes), right):
             return f"{head}: it is not summed over axis {' and '.join(map(str, axes))}"
@@ -378,8 +390,21 @@ def shape_mistake(name, values, rights):
 def kind_of(value):
     """kind_of(np.zeros((2, 3))) -> "(2, 3)"; of anything else the name of its type."""
     if isinstance(value, np.ndarray):
-        return str(value.shape)
-    return "number" if np.isscalar(value) else "dict" if isinstance(value, dict) else type(value).__name__
+        return str(value.shape) if value.dtype.kind in "biuf" else f"{value.shape} {value.dtype}"
+    if isinstance(value, int | float | np.number):
+        return "number"
+    return str(value) if isinstance(value, Other) else type(value).__name__
+
+
+KINDS = ((dict, "a dict"), (list | tuple, "a list or tuple"), (object, "something else"))
+
+
+def a_kind_of(value):
+    """a_kind_of({}) -> "a dict", in a sentence."""
+    if isinstance(value, np.ndarray | np.generic):
+        return f"an array of {value.dtype}" if np.ndim(value) else f"a {value.dtype}"
+    kind = kind_of(value)
+    return "None" if value is None else f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 def distance(value, right):
@@ -401,10 +426,7 @@ def gap(yours, right):
 
 
 def repeatable(first, again):
-    a, b = numbers(first), numbers(again)
-    if a is None or b is None:
-        return first == again
-    return np.array_equal(a, b, equal_nan=True)
+    return same(again, first, ROUNDING) or pack(again) == pack(first)  # pack: NaN is as good as any number there
 
 
 def weight(example):

@@ -1,4 +1,5 @@
-"""The process a student's file runs in: `python -I runner.py FILE LIBRARY`, requests on stdin, answers on stdout.
+"""The process a student's file runs in: `python -I runner.py FILE LIBRARY`, requests on stdin, answers on stdout. The
+first request is the text of the file and that of the functions it is given, the others are cases.
 
 It has a limit on time and memory, writes no file, starts no process, opens no socket and cannot import the library. It
 never learns the right answers. That is a fence, not a sandbox: it stops accidents and copying, not an attacker.
@@ -14,14 +15,18 @@ import traceback
 import tracemalloc
 from types import SimpleNamespace
 
-import numpy as np
+import numpy
 
+np = SimpleNamespace(**vars(numpy))  # a student's file may change the module itself
 CASE_SECONDS = 1.0  # of processor time; a case takes milliseconds
 GIVEN = "<given>"  # the file name of functions that an exercise gives
 MEMORY = 2 << 30  # bytes of address space
+LARGEST = 1 << 24  # bytes of an array that is sent; a case's arrays have kilobytes
+LONGEST = 300  # characters of an error's message
 FORBIDDEN = ("scratchgpt", "torch", "jax", "tensorflow", "autograd", "cupy", "mygrad", "tinygrad")
 DENIED = ("subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.kill", "socket.", "ctypes.",
-          "shutil.", "os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.chmod", "os.truncate")  # fmt: skip
+          "shutil.", "os.link", "os.symlink", "os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.chmod",
+          "os.truncate")  # fmt: skip
 
 
 # ---- values as bytes: JSON for the structure, raw memory for the arrays
@@ -29,9 +34,9 @@ DENIED = ("subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.fork", "o
 
 def pack(value):
     """A tree of None, bool, int, float, str, bytes, list, tuple, dict, set and arrays, as bytes."""
-    chunks = []
-    head = json.dumps(encode(value, chunks)).encode()
-    return len(head).to_bytes(8, "big") + head + b"".join(chunks)
+    memory = bytearray()
+    head = json.dumps(encode(value, memory)).encode()
+    return len(head).to_bytes(8, "big") + head + memory
 
 
 def unpack(data):
@@ -40,20 +45,28 @@ def unpack(data):
     return decode(json.loads(data[8 : 8 + size]), memoryview(data)[8 + size :])
 
 
-def encode(value, chunks):
-    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biufc":
-        offset = sum(map(len, chunks))
-        chunks.append(np.ascontiguousarray(value).tobytes())
-        return {"array": [value.dtype.str, np.shape(value), offset, isinstance(value, np.generic)]}
-    if value is None or isinstance(value, bool | int | float | str):
+def encode(value, memory):
+    if isinstance(value, np.ndarray | np.generic):
+        array = np.asarray(value)  # of a subclass: the numbers alone
+        if array.dtype.kind not in "biufc" or array.nbytes > LARGEST:
+            return {"other": f"array of {array.dtype} in the shape {array.shape}"}
+        offset = len(memory)
+        memory += array.tobytes()
+        return {"array": [array.dtype.str, array.shape, offset, isinstance(value, np.generic)]}
+    if isinstance(value, Other):
+        return {"other": str(value)}
+    if value is None or isinstance(value, bool | float | str) or (isinstance(value, int) and abs(value) < 2**64):
         return value
     if isinstance(value, bytes):
         return {"bytes": value.decode("latin-1")}
     if isinstance(value, dict):
-        return {"dict": [[encode(key, chunks), encode(each, chunks)] for key, each in value.items()]}
-    for kind in (list, tuple, set, frozenset):
+        return {"dict": [[encode(key, memory), encode(each, memory)] for key, each in value.items()]}
+    for kind in (list, tuple):
         if isinstance(value, kind):
-            return {kind.__name__: [encode(each, chunks) for each in value]}
+            return {kind.__name__: [encode(each, memory) for each in value]}
+    for kind in (set, frozenset):
+        if isinstance(value, kind):
+            return {kind.__name__: sorted([encode(each, memory) for each in value], key=repr)}
     return {"other": type(value).__name__}
 
 
@@ -81,6 +94,15 @@ def decode(value, chunks):
     return made(decode(each, chunks) for each in held)
 
 
+def plain(value):
+    """A copy made of plain types; an Other where the value cannot be had as one: it nests without end, or a method of
+    a student's own class fails."""
+    try:
+        return unpack(pack(value))
+    except Exception:  # whatever a student's class can raise
+        return Other(type(value).__name__)
+
+
 def send(stream, value):
     data = pack(value)
     stream.write(len(data).to_bytes(8, "big") + data)
@@ -90,7 +112,8 @@ def send(stream, value):
 def receive(stream):
     """The next message, or None at the end of the stream."""
     head = stream.read(8)
-    return unpack(stream.read(int.from_bytes(head, "big"))) if len(head) == 8 else None
+    data = stream.read(int.from_bytes(head, "big"))
+    return unpack(data) if len(head) == 8 and len(data) == int.from_bytes(head, "big") else None
 
 
 # ---- the fence
@@ -154,7 +177,8 @@ class Watcher:
         if self.where is None:
             for name, value in [*frame.f_locals.items(), ("the result", argument if event == "return" else None)]:
                 for each in value if isinstance(value, tuple) else (value,):
-                    if isinstance(each, np.ndarray | np.generic) and self.line.get(frame) and self.found(each):
+                    numbers = isinstance(each, np.ndarray | np.generic | float)
+                    if numbers and self.line.get(frame) and self.found(np.asarray(each)):
                         self.where = self.where or {"line": self.line[frame], "name": name}
         self.line[frame] = frame.f_lineno
         return self
@@ -162,7 +186,7 @@ class Watcher:
 
 FOUND = {
     "nan": lambda a: a.dtype.kind in "fc" and bool(np.isnan(a).any()),
-    "inf": lambda a: a.dtype.kind in "fc" and not bool(np.isfinite(a).all()),
+    "inf": lambda a: a.dtype.kind == "f" and bool(np.isposinf(a).any()),  # -inf is what hides a score
     "float32": lambda a: a.dtype in (np.float32, np.float16, np.complex64),
 }
 
@@ -191,10 +215,10 @@ def run_case(functions, path, seconds, calls, inputs, look_for=None, read_only=F
         arguments = []
         for name in call["arguments"]:
             value = held.get(name, known.get(name, inputs.get(name)))
-            if name in inputs and name not in held and isinstance(value, np.ndarray):
-                value = value.copy()
-                value.flags.writeable = not read_only
-                kept[name] = value
+            if name in inputs and name not in held:
+                value = kept[name] = plain(value)
+                if isinstance(value, np.ndarray):
+                    value.flags.writeable = not read_only
             arguments.append(value)
         function = functions[call["function"]]
         timer(seconds)
@@ -207,25 +231,30 @@ def run_case(functions, path, seconds, calls, inputs, look_for=None, read_only=F
                 returned = function(*arguments)
             finally:
                 sys.settrace(None)
-                timer(0)
                 answer["held"][call["function"]] = tracemalloc.get_traced_memory()[1]  # 0 where nothing is traced
                 tracemalloc.stop()
+            named = name_results(call, returned)
+            copies = {name: plain(value) for name, value in (named or {}).items()}
         except BaseException as error:  # whatever a student's code can raise, SystemExit and OutOfTime included
+            timer(0)
             answer["problem"] = describe(error, path, call["function"])
             break
+        finally:
+            timer(0)
         for name in kept:
-            if not np.array_equal(kept[name], inputs[name], equal_nan=kept[name].dtype.kind in "fc"):
+            if pack(kept[name]) != pack(inputs[name]):
                 answer["overwritten"].append([call["function"], name])
-        named = name_results(call, returned)
         if named is None:
-            answer["problem"] = {"kind": "count", "function": call["function"], "given": count_of(returned)}
+            answer["problem"] = {"kind": "count", "function": call["function"], "given": count_of(returned),
+                                 "expected": call["gives"]}  # fmt: skip
             break
         for name, value in named.items():
-            for source, array in kept.items():
-                if isinstance(value, np.ndarray) and value.size and np.shares_memory(value, array):
+            for source, given in kept.items():
+                both = isinstance(value, np.ndarray) and isinstance(given, np.ndarray)
+                if both and np.may_share_memory(np.asarray(value), given):
                     answer["views"].append([call["function"], name, source])
         known |= named
-        answer["results"] |= named | {name: held[name] for name in call["changes"]}
+        answer["results"] |= copies | {name: plain(held[name]) for name in call["changes"]}
         kept = {}
     answer["found"] = watcher and watcher.where
     return answer
@@ -247,34 +276,50 @@ def name_results(call, returned):
 
 
 def count_of(returned):
-    return len(returned) if isinstance(returned, tuple | list) else 0 if returned is None else 1
+    """In words: how many values were returned."""
+    if isinstance(returned, tuple | list):
+        return f"{len(returned)} value{'s' * (len(returned) != 1)}"
+    return "nothing" if returned is None else f"one value, of type {type(returned).__name__}"
 
 
 def describe(error, path, function):
     """What went wrong in the student's code: {"kind", "type", "message", "line", "function"}."""
-    entries = traceback.extract_tb(error.__traceback__)
-    lines = [entry.lineno for entry in entries if entry.filename == path]
+    frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    own = [(code.co_name, line) for code, line in frames if code.co_filename == path]
+    line = own[-1][1] if own else None
     kind = "raises"
     if isinstance(error, OutOfTime):
         kind = "loop"
     elif isinstance(error, NotImplementedError):
-        kind = "unwritten"
+        kind, function = "unwritten", own[-1][0] if own else function
     elif isinstance(error, MemoryError):
         kind = "memory"
-    elif not lines and all(entry.filename != GIVEN for entry in entries):
-        raise error  # nothing of the student's is in it: a fault of the grader, which must not be blamed on them
-    message = str(error).splitlines()
-    return {"kind": kind, "type": type(error).__name__, "message": message[0] if message else "",
-            "line": lines[-1] if lines else None, "function": function}  # fmt: skip
+    elif not own and frames[-1][0].co_filename == __file__ and frames[-1][0] not in STUDENTS:
+        raise error  # a fault of the grader, which must not be blamed on the student
+    if not own and isinstance(error, SyntaxError):  # of compiling: no line of theirs has run
+        line = error.lineno
+    return {"kind": kind, "type": type(error).__name__, "message": message_of(error),
+            "line": line, "function": function}  # fmt: skip
+
+
+def message_of(error):
+    """The first line of an error's message, as it can be printed."""
+    try:
+        lines = str(error).splitlines()
+    except Exception:  # a student's own class of errors
+        lines = []
+    return "".join(c if c.isprintable() else "?" for c in lines[0][:LONGEST]) if lines else ""
 
 
 def load(path, source, given=""):
     """The functions that the file defines, with the names of their parameters; or the problem of running it.
 
-    given: source that runs before it, with the functions that a file may leave out.
+    given: source of functions that a file may leave out. Those that are called are always the given ones, in a module
+    of their own, which uses what else the file defines.
     """
-    module = {"__name__": "student", "__file__": path}
-    exec(compile(given, GIVEN, "exec"), module)
+    module, brought = {"__name__": "student", "__file__": path}, {"__name__": "given"}
+    for each in (module, brought):
+        exec(compile(given, GIVEN, "exec"), each)
     timer(CASE_SECONDS)
     try:
         exec(compile(source, path, "exec"), module)
@@ -282,13 +327,22 @@ def load(path, source, given=""):
         return {}, {}, describe(error, path, None)
     finally:
         timer(0)
-    functions = {name: value for name, value in module.items() if inspect.isfunction(value)}
+    for name, value in module.items():
+        brought.setdefault(name, value)
+    functions = {name: value for name, value in brought.items() if callable(value) and not isinstance(value, type)}
     return functions, {name: parameters(function) for name, function in functions.items()}, None
 
 
+STUDENTS = (run_case.__code__, name_results.__code__, load.__code__)  # what fails there itself is a student's object
+
+
 def parameters(function):
-    """[names of positional parameters, how many of them are needed, whether it takes any number]."""
-    given = inspect.signature(function).parameters.values()
+    """[names of positional parameters, how many of them are needed, whether it takes any number, how many keywords it
+    needs]."""
+    try:
+        given = inspect.signature(function).parameters.values()
+    except (ValueError, TypeError):  # a function in C that does not say
+        return [[], 0, True, 0]
     positional = [each for each in given if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
     needed = sum(each.default is each.empty for each in positional)
     keywords = sum(each.kind == each.KEYWORD_ONLY and each.default is each.empty for each in given)
@@ -300,24 +354,29 @@ def parameters(function):
     ]
 
 
-def main(path, library):
-    answers, requests = os.fdopen(os.dup(1), "wb"), os.fdopen(os.dup(0), "rb")
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    os.dup2(null, 1)  # what the student prints goes nowhere
-    with open(path, "rb") as file:
-        source = file.read()
+def serve(path, library, requests, answers):
+    """Runs the file, then every case that comes."""
     if hasattr(signal, "SIGPROF"):
         signal.signal(signal.SIGPROF, out_of_time)
-    np.linalg.svd(np.eye(2)), np.random.default_rng(0)  # loaded before the fence closes
+    numpy.linalg.svd(np.eye(2)), numpy.random.default_rng(0)  # loaded before the fence closes
     limit_resources()
     fence(library)
-    given = receive(requests)
     with np.errstate(all="ignore"):
-        functions, signatures, problem = load(path, source, given)
+        functions, signatures, problem = load(path, *receive(requests))
         send(answers, {"signatures": signatures, "problem": problem})
         while (request := receive(requests)) is not None:
             send(answers, list(run_cases(functions, path, request)))
+
+
+def main(path, library):
+    answers, requests = os.fdopen(os.dup(1), "wb"), os.fdopen(os.dup(0), "rb")
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(null, stream)  # what the student prints goes nowhere
+    try:
+        serve(path, library, requests, answers)
+    except BaseException as error:  # what is the student's was caught where it arose
+        send(answers, {"fault": traceback.format_exc(), "memory": isinstance(error, MemoryError)})
 
 
 if __name__ == "__main__":

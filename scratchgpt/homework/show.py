@@ -13,7 +13,7 @@ from scratchgpt.homework.grade import TOLERANCE
 
 def show(report, console=None):
     """Prints the table of rows, the smallest example of each that is wrong, and the score."""
-    console = console or Console(highlight=False)
+    console = console or Console(highlight=False, markup=False, emoji=False)
     name = report.exercise + (f"/{report.variant}" if report.variant else "")
     table = Table(title=f"{name}: {report.file}", title_justify="left")
     for heading in ("", "shape", "rel. error", "", "diagnosis"):

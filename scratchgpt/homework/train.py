@@ -69,7 +69,7 @@ def compare_training(path, steps, seed=0, out=None):
 # ---- in the process of its own
 
 
-def guarded(function, path, lines):
+def guarded(function, name, path, lines):
     """The student's function, with a limit on its time, and errors that name the student's line."""
 
     def call(*args, **kwargs):
@@ -77,7 +77,7 @@ def guarded(function, path, lines):
         try:
             return function(*args, **kwargs)
         except (Exception, runner.OutOfTime) as error:  # whatever a student's code can raise
-            problem = runner.describe(error, path, function.__name__)
+            problem = runner.describe(error, path, name)
             raise StudentError(str(explain_problem(problem, lines))) from None
         finally:
             runner.timer(0)
@@ -92,8 +92,8 @@ def student_table(path, exercise):
     source = read_source(path)
     functions, _, problem = runner.load(str(path), source, given_source(exercise))
     if problem:
-        raise StudentError(str(explain_problem(problem, source.splitlines())))
-    ours = {name: guarded(functions[name], str(path), source.splitlines()) for name in exercise.ops}
+        raise StudentError(str(explain_problem(problem, source.split("\n"))))
+    ours = {name: guarded(functions[name], name, str(path), source.split("\n")) for name in exercise.ops}
     return table("reference").replace(**ours)
 
 
