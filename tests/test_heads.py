@@ -262,7 +262,7 @@ def test_every_place_where_dropout_is_applied_draws_a_mask_of_its_own(backbone, 
         return right.residual_dropout_forward(x, branch, p, key, start)
 
     model = make(backbone, head, dropout=0.1)
-    model.ops = model.backbone.ops = right.replace(dropout_forward=dropout, residual_dropout_forward=residual_dropout)
+    model.ops = right.replace(dropout_forward=dropout, residual_dropout_forward=residual_dropout)
     model.loss(draw_batch(model, head, 8), dropout_key=1000)
     classifier = head != "span"
     assert sorted(keys) == list(range(1000, 1000 + 1 + 2 * 2 + classifier))  # the embedding, two for each block

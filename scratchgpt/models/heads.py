@@ -106,14 +106,20 @@ class Head:
     def __init__(self, config, seed=0, dtype="float32", device="cpu", ops=None, xp=None):
         self.config = config
         self.xp = xp or get_module(device)
-        self.ops = ops or default_table(device)
         self.params = ParamStore(parameter_spec(config), self.xp, dtype)
         self.on_gpt = isinstance(config.backbone, GPTConfig)
-        self.backbone = (GPT if self.on_gpt else BERT)(
-            config.backbone, None, dtype, ops=self.ops, xp=self.xp, params=self.params
-        )
+        kind, ops = GPT if self.on_gpt else BERT, ops or default_table(device)
+        self.backbone = kind(config.backbone, None, dtype, ops=ops, xp=self.xp, params=self.params)
         if seed is not None:
             self.params.initialise(seed)
+
+    @property
+    def ops(self):
+        return self.backbone.ops
+
+    @ops.setter
+    def ops(self, ops):
+        self.backbone.ops = ops
 
     def loss(self, batch, denominator=None, dropout_key=None, first_row=0):
         """(loss, cache) of a batch in Hugging Face's terms: the mean loss of the rows (tag: tokens) that have a label.
