@@ -1,4 +1,4 @@
-"""Llama: its gradients, the initial loss, generation with a cache, the presets, the device double."""
+"""Llama and Mixtral: their gradients, the initial loss, generation with a cache, the presets, the device double."""
 
 import math
 from dataclasses import replace
@@ -13,12 +13,17 @@ from scratchgpt.distributed import Shards
 from scratchgpt.errors import InputError
 from scratchgpt.models.gpt import KVCache
 from scratchgpt.models.llama import PRESETS, Llama, LlamaConfig, count_parameters, parameter_spec
+from scratchgpt.models.moe import MoEConfig
 from scratchgpt.ops import table
 from scratchgpt.optim import AdamW
 
 V, T = 13, 6
 TINY = LlamaConfig(vocab_size=V, n_ctx=7, n_layer=2, n_head=4, n_kv_head=2, n_embd=8, n_inner=5, layer_norm_eps=1e-2)
-CONFIGS = {"llama": TINY, "llama, one key, tied": replace(TINY, n_kv_head=1, head_width=4, tied_head=True)}
+CONFIGS = {
+    "llama": TINY,
+    "llama, one key, tied": replace(TINY, n_kv_head=1, head_width=4, tied_head=True),
+    "mixtral": replace(TINY, moe=MoEConfig(4, 2, 5)),
+}
 ROUNDING = 1e-12  # two orders of the same float64 sums of a few hundred terms differ by about 1e-15 of the largest
 
 
@@ -92,13 +97,17 @@ def test_loss_starts_near_the_log_of_the_vocabulary(name):
     assert abs(float(loss) - math.log(200)) < 0.1
 
 
-# what is published, in the papers' tables: of LLaMA, table 2
-PUBLISHED = {"llama-7b": 6.7e9, "llama-13b": 13.0e9, "llama-33b": 32.5e9, "llama-65b": 65.2e9}
+# in all, and for one token: Touvron et al. 2023, table 2; mistral.ai, Mixtral of experts (2023)
+PUBLISHED = {
+    "llama-7b": (6.7e9, 6.7e9), "llama-13b": (13.0e9, 13.0e9), "llama-33b": (32.5e9, 32.5e9),
+    "llama-65b": (65.2e9, 65.2e9), "mixtral-8x7b": (46.7e9, 12.9e9),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets_have_the_published_number_of_parameters(preset):
-    assert sum(count_parameters(PRESETS[preset]).values()) == pytest.approx(PUBLISHED[preset], rel=0.01)
+    counts = (sum(count_parameters(PRESETS[preset], active).values()) for active in (False, True))
+    assert tuple(counts) == pytest.approx(PUBLISHED[preset], rel=0.01)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -88,6 +88,9 @@ PRESETS = {
     "llama-13b": replace(LLAMA, n_layer=40, n_head=40, n_kv_head=40, n_embd=5120, n_inner=13824),
     "llama-33b": replace(LLAMA, n_layer=60, n_head=52, n_kv_head=52, n_embd=6656, n_inner=17920),
     "llama-65b": replace(LLAMA, n_layer=80, n_head=64, n_kv_head=64, n_embd=8192, n_inner=22016),
+    "mixtral-8x7b": LlamaConfig(
+        n_ctx=32768, n_kv_head=8, n_inner=14336, rotary_base=1e6, layer_norm_eps=1e-5, moe=MoEConfig(8, 2, 14336)
+    ),
 }
 
 

@@ -1,8 +1,8 @@
-"""Llama against transformers: the same weights, in float64, must give the same numbers.
+"""Llama and Mixtral against transformers: the same weights, in float64, must give the same numbers.
 
 transformers computes some things in float32 whatever the model's type is: the mean of the squares in RMSNorm, the
-angles of rotary positions, and the loss. Here the same is put in their place without the cast. Eager attention casts
-the softmax, torch's scaled_dot_product_attention does not: that one is used.
+angles of rotary positions, the router's softmax, and the loss. Here the same is put in their place without the cast.
+Eager attention casts the softmax, torch's scaled_dot_product_attention does not: that one is used.
 """
 
 import os
@@ -25,6 +25,7 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 safetensors = pytest.importorskip("safetensors.torch")
 llama = pytest.importorskip("transformers.models.llama.modeling_llama")
+mixtral = pytest.importorskip("transformers.models.mixtral.modeling_mixtral")
 
 pytestmark = pytest.mark.peer
 
@@ -42,8 +43,13 @@ FAMILIES = {
         "num_key_value_heads": 1, "head_dim": 10, "rms_norm_eps": 1e-3, "hidden_act": "gelu_pytorch_tanh",
         "rope_parameters": {"rope_type": "default", "rope_theta": 300.0},
     }),
+    "mixtral": ("Mixtral", {"num_key_value_heads": 2, "num_local_experts": 4, "num_experts_per_tok": 2}),
+    "mixtral, three of five, tied": ("Mixtral", {
+        "num_key_value_heads": 4, "num_local_experts": 5, "num_experts_per_tok": 3, "tie_word_embeddings": True,
+    }),
 }  # fmt: skip
-MODULES = {"Llama": llama}
+HOW = {"attn_implementation": "sdpa", "experts_implementation": "eager"}  # grouped products want round widths
+MODULES = {"Llama": llama, "Mixtral": mixtral}
 TABLES = ("reference", "fast_cpu")
 
 
@@ -69,8 +75,15 @@ def angles(self, x, position_ids):
     return turned.cos(), turned.sin()
 
 
+def route(self, hidden_states):
+    logits = hidden_states.reshape(-1, self.hidden_dim) @ self.weight.T
+    weights, chosen = torch.topk(torch.softmax(logits, -1), self.top_k, dim=-1)
+    return logits, weights / weights.sum(-1, keepdim=True), chosen
+
+
 @pytest.fixture
 def no_casts(monkeypatch):
+    monkeypatch.setattr(mixtral.MixtralTopKRouter, "forward", route)
     for family, module in MODULES.items():
         monkeypatch.setattr(getattr(module, f"{family}RMSNorm"), "forward", norm)
         monkeypatch.setattr(getattr(module, f"{family}RotaryEmbedding"), "forward", angles)
@@ -79,7 +92,7 @@ def no_casts(monkeypatch):
 def make_peer(name, dtype=torch.float64, seed=0):
     """A transformers model with every weight random."""
     family, shape = FAMILIES[name]
-    config = getattr(transformers, f"{family}Config")(**SHAPE | shape, attn_implementation="sdpa")
+    config = getattr(transformers, f"{family}Config")(**SHAPE | shape, **HOW)
     peer = getattr(transformers, f"{family}ForCausalLM")(config).to(dtype).eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -116,6 +129,21 @@ def run_peer(peer, batch):
     return torch.nn.functional.cross_entropy(logits[:, :-1].reshape(-1, V), labels[:, 1:].reshape(-1)), logits
 
 
+EXPERTS = {"Mixtral": ("block_sparse_moe", "w1", "w3", "w2")}
+
+
+def as_stored(key, array, family="Mixtral"):
+    """(key, array) of each tensor that a directory holds of a parameter: in memory all experts' weights are one."""
+    mixture, gate, up, down = EXPERTS[family]
+    key = key.replace("mlp.gate.", f"{mixture}.gate.")
+    at = key.rpartition(".")[0].replace("mlp.experts", f"{mixture}.experts")
+    for e, matrix in enumerate(array if "mlp.experts" in key else ()):
+        halves = zip((gate, up), np.split(matrix, 2)) if key.endswith("gate_up_proj") else [(down, matrix)]
+        yield from ((f"{at}.{e}.{name}.weight", half) for name, half in halves)
+    if "mlp.experts" not in key:
+        yield key, array
+
+
 @pytest.mark.parametrize("kind", ["plain", "ignored labels", "right padding"])
 @pytest.mark.parametrize("ops", TABLES)
 def test_logits_loss_and_every_gradient_equal_transformers(peer_and_directory, kind, ops):
@@ -131,7 +159,7 @@ def test_logits_loss_and_every_gradient_equal_transformers(peer_and_directory, k
     assert relative_error(model.logits(batch)[real], logits.detach().numpy()[real]) < SAME
     assert abs(float(ours) - loss.item()) < SAME * loss.item()
     gradients = interop.tensors(model, grad=True)
-    expected = {name: parameter.grad.numpy() for name, parameter in peer.named_parameters()}
+    expected = {name: grad for key, p in peer.named_parameters() for name, grad in as_stored(key, p.grad.numpy())}
     assert gradients.keys() == expected.keys()
     errors = {name: relative_error(gradients[name], expected[name]) for name in expected}
     assert max(errors.values()) < SAME, errors
@@ -153,7 +181,7 @@ def test_a_directory_goes_to_transformers_and_back_unchanged(name, tmp_path):
     config = interop.load(tmp_path / "first").config
     model = Llama(config, seed=6)
     interop.save(model, tmp_path / "ours")
-    peer, told = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours", output_loading_info=True)
+    peer, told = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours", output_loading_info=True, **HOW)
     assert not told["missing_keys"] and not told["unexpected_keys"]
     batch = make_batch("plain")
     theirs = run_peer(peer.eval(), batch)[1].detach().numpy()
@@ -188,9 +216,13 @@ def test_keys_of_older_versions_are_read(tmp_path):
     ({"num_key_value_heads": 3}, "n_kv_head is 3"),
     ({"num_key_value_heads": 2}, "k_proj"),
     ({"hidden_act": "tanh"}, "hidden_act is 'tanh'"),
+    ({"sliding_window": 8}, "sliding_window is 8"),
+    ({"num_experts_per_tok": 5}, "top_k is 5"),
+    ({"num_local_experts": 3}, "experts.3.w1"),
 ])  # fmt: skip
 def test_what_we_do_not_compute_is_refused_in_one_line(changes, named, tmp_path):
-    make_peer("llama").save_pretrained(tmp_path)
+    make_peer("mixtral" if {"sliding_window", "num_experts_per_tok", "num_local_experts"} & changes.keys() else "llama"
+              ).save_pretrained(tmp_path)  # fmt: skip
     change_config(tmp_path, **changes)
     with pytest.raises(InputError, match=named) as told:
         interop.load(tmp_path)
