@@ -390,6 +390,7 @@ def test_a_saved_model_loads_with_the_same_config_and_bits(name, dtype, tmp_path
     back = interop.load(tmp_path)
     assert back.config == config
     assert back.params.dtype == dtype
+    assert json.loads((tmp_path / "config.json").read_text())["is_encoder_decoder"] == (name != "encoder")
     assert np.array_equal(back.params.data, model.params.data)
 
 
