@@ -16,7 +16,7 @@ from scratchgpt import tokenizers
 from scratchgpt.backend import to_host
 from scratchgpt.errors import InputError
 from scratchgpt.files import FLOATS, TensorFile, as_float, read_json, write_tensors, write_text
-from scratchgpt.interop import bert, gpt2, llama, mixtral, t5
+from scratchgpt.interop import bert, deepseek, gpt2, llama, mixtral, t5
 from scratchgpt.interop.layout import Layout
 from scratchgpt.models.heads import HeadConfig
 
@@ -25,7 +25,9 @@ __all__ = ["Layout", "load", "load_tokenizer", "save", "tensors"]
 WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
 PICKLED = "pytorch_model.bin"
 MAX_SIZE = 2**24  # no vocabulary, context, depth or width comes near; config.json is refused beyond it
-LAYOUTS = (*gpt2.LAYOUTS, *bert.LAYOUTS, *t5.LAYOUTS, *llama.LAYOUTS, *mixtral.LAYOUTS)
+LAYOUTS = (
+    *gpt2.LAYOUTS, *bert.LAYOUTS, *t5.LAYOUTS, *llama.LAYOUTS, *mixtral.LAYOUTS, *deepseek.LAYOUTS,
+)  # fmt: skip
 PROBLEMS = {  # config.json's problem_type -> ours
     "single_label_classification": "single", "multi_label_classification": "multi", "regression": "regression",
 }  # fmt: skip

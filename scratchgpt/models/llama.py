@@ -82,6 +82,47 @@ class LlamaConfig(DecoderConfig):
         return (self.n_kv_head, self.head_width), (self.n_kv_head, self.head_width)
 
 
+DEEPSEEK_MOE = MoEConfig(256, 8, 2048, 1, "sigmoid", n_groups=8, top_groups=4, scale=2.5, n_dense=3)
+
+
+@dataclass(frozen=True)
+class DeepSeekConfig(DecoderConfig):
+    """The shape of a DeepSeek-V3, without the module that predicts a second token. As it stands: the published one."""
+
+    vocab_size: int = 129280
+    n_ctx: int = 4096
+    n_layer: int = 61
+    n_head: int = 128
+    n_embd: int = 7168
+    n_inner: int = 18432  # of the feed-forwards that are no mixtures
+    moe: MoEConfig = DEEPSEEK_MOE
+    q_rank: int | None = 1536  # width of the latent that the queries are made from; None: they are made from x
+    kv_rank: int = 512  # width of the latent that keys and values are made from
+    still_width: int = 128  # columns of a query and of a key that know no position
+    turned_width: int = 64  # columns that rotary positions turn
+    value_width: int = 128  # of a head's values
+    rotary_interleaved: bool = True
+
+    widths = ("kv_rank", "still_width", "turned_width", "value_width")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.q_rank is not None and self.q_rank < 1:
+            raise InputError(f"q_rank is {self.q_rank}; expected at least 1, or None")
+        if self.turned_width % 2:
+            raise InputError(
+                f"turned_width is {self.turned_width}; rotary positions turn pairs: expected an even number"
+            )
+        if self.moe is None:
+            raise InputError(
+                "moe is None; expected a MoEConfig: a DeepSeek-V3 without mixtures of experts there is not"
+            )
+
+    @property
+    def cached(self):
+        return (self.n_head, self.still_width + self.turned_width), (self.n_head, self.value_width)
+
+
 LLAMA = LlamaConfig()
 PRESETS = {
     "llama-7b": LLAMA,
@@ -91,6 +132,7 @@ PRESETS = {
     "mixtral-8x7b": LlamaConfig(
         n_ctx=32768, n_kv_head=8, n_inner=14336, rotary_base=1e6, layer_norm_eps=1e-5, moe=MoEConfig(8, 2, 14336)
     ),
+    "deepseek-v3": DeepSeekConfig(),
 }
 
 
@@ -128,14 +170,31 @@ def parameter_spec(config):
 
 
 def attention_spec(at, config, std, residual):
+    """The shapes of attention's maps, and of the norms of its latents."""
+    shapes = latent_shapes(config) if isinstance(config, DeepSeekConfig) else shared_shapes(config)
+    spec = {}
+    for name, shape in shapes.items():
+        init = ONES if len(shape) == 1 else std(shape[1]) * (residual if name == "out" else 1)
+        spec[f"{at}.{name}.weight"] = (shape, init)
+    return spec
+
+
+def shared_shapes(config):
     """Heads that share keys and values (Ainslie et al. 2023)."""
     C, D = config.n_embd, config.head_width
     width, shared = config.n_head * D, config.n_kv_head * D
-    shapes = {"q": (width, C), "k": (shared, C), "v": (shared, C), "out": (C, width)}
-    return {
-        f"{at}.{name}.weight": (shape, std(shape[1]) * (residual if name == "out" else 1))
-        for name, shape in shapes.items()
-    }
+    return {"q": (width, C), "k": (shared, C), "v": (shared, C), "out": (C, width)}
+
+
+def latent_shapes(config):
+    """Multi-head latent attention (DeepSeek-AI 2024, DeepSeek-V2, section 2.1)."""
+    C, H, R, Q = config.n_embd, config.n_head, config.kv_rank, config.q_rank
+    D, values = config.still_width + config.turned_width, config.value_width
+    queries = {"q": (H * D, C)} if Q is None else {"q_down": (Q, C), "q_norm": (Q,), "q_up": (H * D, Q)}
+    return queries | {
+        "kv_down": (R + config.turned_width, C), "kv_norm": (R,), "kv_up": (H * (config.still_width + values), R),
+        "out": (C, H * values),
+    }  # fmt: skip
 
 
 def count_parameters(config, active=False):

@@ -1,7 +1,7 @@
-"""Llama and Mixtral against transformers: the same weights, in float64, must give the same numbers.
+"""Llama, Mixtral and DeepSeek-V3 against transformers: the same weights, in float64, must give the same numbers.
 
 transformers computes some things in float32 whatever the model's type is: the mean of the squares in RMSNorm, the
-angles of rotary positions, the router's softmax, and the loss. Here the same is put in their place without the cast.
+angles of rotary positions, the router's scores, and the loss. Here the same is put in their place without the cast.
 Eager attention casts the softmax, torch's scaled_dot_product_attention does not: that one is used.
 """
 
@@ -26,6 +26,7 @@ transformers = pytest.importorskip("transformers")
 safetensors = pytest.importorskip("safetensors.torch")
 llama = pytest.importorskip("transformers.models.llama.modeling_llama")
 mixtral = pytest.importorskip("transformers.models.mixtral.modeling_mixtral")
+deepseek = pytest.importorskip("transformers.models.deepseek_v3.modeling_deepseek_v3")
 
 pytestmark = pytest.mark.peer
 
@@ -35,6 +36,9 @@ CHECKPOINT = 1e-4  # float32 rounds at 6e-8; logits of order 1 to 10 after three
 
 SHAPE = {"vocab_size": V, "hidden_size": 24, "intermediate_size": 31, "num_hidden_layers": 3, "num_attention_heads": 4,
          "max_position_embeddings": 16}  # fmt: skip
+LATENT = {"num_key_value_heads": 4, "q_lora_rank": 7, "kv_lora_rank": 5, "qk_nope_head_dim": 3, "qk_rope_head_dim": 6,
+          "v_head_dim": 4, "n_routed_experts": 6, "n_group": 3, "topk_group": 2, "num_experts_per_tok": 3,
+          "moe_intermediate_size": 9, "first_k_dense_replace": 1}  # fmt: skip
 LLAMA = ("Llama", {"num_key_value_heads": 4})
 FAMILIES = {
     "llama": LLAMA,
@@ -47,9 +51,14 @@ FAMILIES = {
     "mixtral, three of five, tied": ("Mixtral", {
         "num_key_value_heads": 4, "num_local_experts": 5, "num_experts_per_tok": 3, "tie_word_embeddings": True,
     }),
+    "deepseek": ("DeepseekV3", LATENT),
+    "deepseek, queries of x, pairs apart, two shared": ("DeepseekV3", LATENT | {
+        "q_lora_rank": None, "rope_interleave": False, "n_shared_experts": 2, "first_k_dense_replace": 0,
+        "norm_topk_prob": False, "n_group": 1, "topk_group": 1,
+    }),
 }  # fmt: skip
 HOW = {"attn_implementation": "sdpa", "experts_implementation": "eager"}  # grouped products want round widths
-MODULES = {"Llama": llama, "Mixtral": mixtral}
+MODULES = {"Llama": llama, "Mixtral": mixtral, "DeepseekV3": deepseek}
 TABLES = ("reference", "fast_cpu")
 
 
@@ -81,8 +90,22 @@ def route(self, hidden_states):
     return logits, weights / weights.sum(-1, keepdim=True), chosen
 
 
+def route_by_group(self, hidden_states):
+    logits = hidden_states.reshape(-1, self.hidden_dim) @ self.weight.T
+    scores = logits.sigmoid()
+    by_group = (scores + self.e_score_correction_bias).reshape(len(scores), self.num_group, -1)
+    best = by_group.topk(2, dim=-1)[0].sum(-1).topk(self.topk_group, dim=-1)[1]
+    allowed = torch.zeros(by_group.shape[:2], dtype=bool).scatter(1, best, True)[..., None]
+    chosen = by_group.masked_fill(~allowed, -torch.inf).reshape(scores.shape).topk(self.top_k, dim=-1)[1]
+    weights = scores.gather(1, chosen)
+    if self.norm_topk_prob:
+        weights = weights / weights.sum(-1, keepdim=True)
+    return logits, weights * self.routed_scaling_factor, chosen
+
+
 @pytest.fixture
 def no_casts(monkeypatch):
+    monkeypatch.setattr(deepseek.DeepseekV3TopkRouter, "forward", route_by_group)
     monkeypatch.setattr(mixtral.MixtralTopKRouter, "forward", route)
     for family, module in MODULES.items():
         monkeypatch.setattr(getattr(module, f"{family}RMSNorm"), "forward", norm)
@@ -96,7 +119,8 @@ def make_peer(name, dtype=torch.float64, seed=0):
     peer = getattr(transformers, f"{family}ForCausalLM")(config).to(dtype).eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for key, parameter in peer.named_parameters():
+        biases = [(key, buffer) for key, buffer in peer.named_buffers() if "correction_bias" in key]
+        for key, parameter in (*peer.named_parameters(), *biases):
             values = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
             parameter.copy_(1 + 0.3 * values if "norm" in key else 0.3 * values)
     return peer
@@ -129,12 +153,12 @@ def run_peer(peer, batch):
     return torch.nn.functional.cross_entropy(logits[:, :-1].reshape(-1, V), labels[:, 1:].reshape(-1)), logits
 
 
-EXPERTS = {"Mixtral": ("block_sparse_moe", "w1", "w3", "w2")}
+EXPERTS = {"Mixtral": ("block_sparse_moe", "w1", "w3", "w2")}  # the mixture, and the maps of an expert
 
 
-def as_stored(key, array, family="Mixtral"):
+def as_stored(key, array, family):
     """(key, array) of each tensor that a directory holds of a parameter: in memory all experts' weights are one."""
-    mixture, gate, up, down = EXPERTS[family]
+    mixture, gate, up, down = EXPERTS.get(family, ("mlp", "gate_proj", "up_proj", "down_proj"))
     key = key.replace("mlp.gate.", f"{mixture}.gate.")
     at = key.rpartition(".")[0].replace("mlp.experts", f"{mixture}.experts")
     for e, matrix in enumerate(array if "mlp.experts" in key else ()):
@@ -159,7 +183,12 @@ def test_logits_loss_and_every_gradient_equal_transformers(peer_and_directory, k
     assert relative_error(model.logits(batch)[real], logits.detach().numpy()[real]) < SAME
     assert abs(float(ours) - loss.item()) < SAME * loss.item()
     gradients = interop.tensors(model, grad=True)
-    expected = {name: grad for key, p in peer.named_parameters() for name, grad in as_stored(key, p.grad.numpy())}
+    family = type(peer).__name__.removesuffix("ForCausalLM")
+    expected = {
+        name: grad for key, p in peer.named_parameters() for name, grad in as_stored(key, p.grad.numpy(), family)
+    }
+    for name in [name for name in gradients if "correction_bias" in name]:  # moved, not learned
+        assert not gradients.pop(name).any()
     assert gradients.keys() == expected.keys()
     errors = {name: relative_error(gradients[name], expected[name]) for name in expected}
     assert max(errors.values()) < SAME, errors
