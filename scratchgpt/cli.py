@@ -494,6 +494,9 @@ def show_params(args):
     total = sum(counts.values())
     rows = [(part, f"{count:,}", f"{count / total:.1%}") for part, count in counts.items()]
     rows.append(("total", f"{total:,}", "100.0%"))
+    if getattr(config, "moe", None):
+        active = sum(family.count_parameters(config, active=True).values())
+        rows.append(("active for a token", f"{active:,}", f"{active / total:.1%}"))
     print_table(
         f"{args.preset}: {config.n_layer} layers, {config.n_head} heads, width {config.n_embd:,}, context "
         f"{config.n_ctx:,}, {config.vocab_size:,} tokens", rows, ("part", "parameters", "share"),

@@ -200,6 +200,12 @@ def test_params_counts_gpt3_without_allocating(capsys):
         assert total in every and total in said(capsys, "params", "--preset", name)[1]
 
 
+def test_params_says_what_a_token_takes_of_a_mixture_of_experts(capsys):
+    code, out, _ = said(capsys, "params", "--preset", "mixtral-8x7b")
+    assert code == 0 and "46,702,792,704" in out and "12,879,925,248" in out and "active" in out
+    assert "active" not in said(capsys, "params", "--preset", "llama-7b")[1]
+
+
 def test_a_preset_sets_the_shape_and_options_change_it():
     config = config_from({"preset": "gpt2", "n_layer": 2})
     assert (config.n_layer, config.n_head, config.n_embd, config.n_ctx) == (2, 12, 768, 1024)
