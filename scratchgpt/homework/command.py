@@ -53,13 +53,11 @@ def main(args):
 
 def list_exercises(args):
     from scratchgpt.homework.exercises import exercise_names, find_exercise
-    from scratchgpt.progress import print_table
 
-    rows = []
     for name in exercise_names():
         exercise = find_exercise(name)
-        rows.append((name, exercise.title, ", ".join(exercise.variants)))
-    print_table(None, rows, ("exercise", "what it is", "variants"))
+        variants = f" (variant: {', '.join(exercise.variants)})" if exercise.variants else ""
+        print(f"{name:<16} {exercise.title}{variants}")
     print("Begin with: scratchgpt homework start bpe")
 
 
