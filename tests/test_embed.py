@@ -52,6 +52,8 @@ def test_a_words_vectors_begin_alike_and_are_the_mean_over_its_pieces(encoder):
     layers = embed.word_vectors(model, tokenizer, [TEXTS[0], "of a bank"], "Bank")
     assert len(layers) == 2 + model.config.n_layer
     assert np.array_equal(layers[0][0], layers[0][1])
+    (static, *_) = embed.word_vectors(model, tokenizer, ["(bank)"], "bank")
+    np.testing.assert_allclose(static[0], layers[0][0], atol=1e-6)  # nothing of what it touches
     assert not np.allclose(layers[1][0], layers[1][1])
     hidden = model.layers({"input_ids": [tokenizer.encode_inputs(TEXTS[0]).ids]})[-1][0, 2]  # [CLS] the bank
     np.testing.assert_allclose(layers[-1][0], hidden / np.linalg.norm(hidden), atol=1e-6)

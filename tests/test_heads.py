@@ -249,6 +249,12 @@ def test_dropout_drops_the_same_elements_however_a_batch_is_split(backbone, head
     assert abs(results[0][0] - loss_and_grad(model, batch)[0]) > 1e-9  # and it does drop some
 
 
+def test_a_row_of_several_inputs_takes_the_memory_of_them_all():
+    shards = Shards(make("BERT", "choice"), 1)
+    rows = [shards.rows_at_once({"input_ids": np.ones(shape, int)}) for shape in ((2, 4, 9), (2, 36), (2, 9))]
+    assert 1 < rows[0] == rows[1] < rows[2]
+
+
 @pytest.mark.parametrize(("backbone", "head"), CASES)
 def test_every_place_where_dropout_is_applied_draws_a_mask_of_its_own(backbone, head):
     right, keys = table("reference"), []

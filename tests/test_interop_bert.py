@@ -12,6 +12,7 @@ from scratchgpt.errors import InputError
 from scratchgpt.models.bert import BERTConfig, RoBERTaConfig, SpanBERTConfig
 from scratchgpt.models.gpt import GPTConfig
 from scratchgpt.models.heads import HeadConfig
+from scratchgpt.tokenizers import BPETokenizer
 
 SHAPE = {"vocab_size": 19, "n_ctx": 7, "n_layer": 2, "n_head": 3, "n_embd": 6}
 BERT, ROBERTA, GPT = BERTConfig(**SHAPE), RoBERTaConfig(**SHAPE, dropout=0.2), GPTConfig(**SHAPE)
@@ -229,6 +230,14 @@ def test_labels_that_transformers_left_out_are_its_two(saved):
     (directory / "config.json").write_text(json.dumps(config))
     loaded = interop.load(directory).config
     assert loaded.labels == ("LABEL_0", "LABEL_1") and loaded.problem == "single"
+
+
+def test_a_gpts_head_for_sentences_names_what_fills_its_rows_up(tmp_path):
+    """transformers reads the last token that is not pad_token_id, and refuses a batch where there is none."""
+    tokenizer = BPETokenizer.train("the cat sat on the mat " * 3, vocab_size=262)
+    config = HeadConfig(replace(GPT, vocab_size=262), "sentence", ("no", "yes"))
+    interop.save(random_model(config), tmp_path, tokenizer)
+    assert json.loads((tmp_path / "config.json").read_text())["pad_token_id"] == 261
 
 
 def test_a_model_that_transformers_lacks_is_not_saved(tmp_path):
