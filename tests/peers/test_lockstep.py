@@ -162,7 +162,7 @@ FAULTS = (
     asked("residual_forward", "getattr(p, norm)", "p.ln1", "blocks.0.ln2", "layer_norm_forward"),
     asked("block_forward", "p.mlp, config.activation)", 'p.mlp, "gelu")', "blocks.0.mlp.gelu", "gelu_forward"),
     asked("linear_forward", 'getattr(p, "bias", None)', "0 * p.bias", "blocks.0.attn.qkv", "linear_forward"),
-    asked("hidden", "p.wte, p.wpe, start)", "p.wte, p.wpe, start + 1)", "embedding", "embedding_forward", owner=GPT),
+    asked("hidden", "p.wte, wpe, start)", "p.wte, wpe, start + 1)", "embedding", "embedding_forward", owner=GPT),
     asked("loss", "targets = labels[:, 1:]", "targets = labels[:, :-1]", "head.cross_entropy", "cross_entropy_forward",
           owner=GPT),
     # blocks and model, backward

@@ -123,7 +123,7 @@ class Lines(NamedTuple):
 
     def __str__(self):
         path = Path(self.file)
-        roots = (Path.cwd(), Path(__file__).parents[2])  # where the user is, where the package is
+        roots = (Path.cwd(), Path(__file__).parents[3])  # where the user is, where the package is
         root = next((root for root in roots if path.is_relative_to(root)), "")
         where = f"{path.relative_to(root) if root else path}:{self.first}"
         where = f"{where if self.first == self.last else f'{where}-{self.last}'} in {self.function}"
