@@ -79,7 +79,10 @@ def test_started_file_keeps_the_rules_and_waits_to_be_written(label, tmp_path):
     assert report.score == 0 and not report.refusals
     assert {id for row in report.rows for each in row.explanations for id in each.ids} == {"unwritten"}
     functions = {node.name: node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
+    given, _, own = text.rpartition("# ---- yours")
+    assert given or len(functions) == len(exercise.cut)
     for function in exercise.cut:
+        assert f"def {function.__name__}(" in own and max(map(len, text.splitlines())) <= 120
         assert ast.get_docstring(functions[function.__name__]), f"{function.__name__} has no docstring"
 
 

@@ -125,6 +125,52 @@ def test_conduct_is_graded(submit, edits, identity, words):
     assert words in row(report, "conduct").diagnosis()
 
 
+def answer_from(tmp_path, solution, *edits):
+    """The report on a solution of the catalogue with these replacements."""
+    source = (CATALOGUE / solution).read_text(encoding="utf-8")
+    for old, new in zip(edits[::2], edits[1::2]):
+        assert old in source
+        source = source.replace(old, new)
+    path = tmp_path / "answer.py"
+    path.write_text(source, encoding="utf-8")
+    return check(path)
+
+
+def test_hint_tells_where_a_mask_is_drawn(tmp_path):
+    report = answer_from(tmp_path, "dropout/right_plain.py", "key, start, x.size", "key, start + 5, x.size")
+    hint = "it is 0 exactly where draw start + i, with i in C order, is below p * 2^32"
+    assert row(report, "dropped").diagnosis() == f"not a known mistake; {hint}"
+
+
+def test_hint_tells_what_a_query_that_sees_nothing_gets(tmp_path):
+    added = "scores = scores + np.where(mask[:, None, None, :], 0, -1e4)"
+    plain = "scores = np.where(mask[:, None, None, :], scores, -1e9)"
+    report = answer_from(tmp_path, "attention/wrong_large_negative_number.py", plain, added)
+    assert row(report, "out").diagnosis() == "not a known mistake; of a query that may see nothing all is 0"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "output", "words"),
+    [
+        ("while len(vocab) < vocab_size:", "while False:", "steps", "steps is empty"),
+        ("return tuple(symbol for symbol, _ in merged)", "return ()", "merged", "merged is empty"),
+        ("return counts", "return [*counts.items()]", "counts", "counts is a list, expected a dict"),
+        ("    return tuple(symbol", "    return ''.join(symbol", "merged", "merged is a str, expected a list or tuple"),
+    ],
+)
+def test_collection_that_cannot_be_right_is_told_before_any_guess(old, new, output, words, tmp_path):
+    assert row(answer_from(tmp_path, "bpe/right_plain_loops.py", old, new), output).diagnosis() == words
+
+
+@pytest.mark.parametrize("body", ["raise NotImplementedError", "return texts[0][99]", "return None"])
+def test_function_that_fails_leaves_those_that_do_not_need_it(body, tmp_path):
+    source = (CATALOGUE / "bpe" / "right_plain_loops.py").read_text(encoding="utf-8")
+    path = tmp_path / "answer.py"
+    path.write_text(f"{source}\n\ndef count_pairs(texts, weights):\n    {body}\n", encoding="utf-8")
+    passed = [row.name for row in check(path).rows if row.passed and row.name != "conduct"]
+    assert passed == ["best", "merged"]
+
+
 def test_input_that_is_no_array_is_to_be_left_alone_too(tmp_path):
     source = (CATALOGUE / "bpe" / "right_plain_loops.py").read_text(encoding="utf-8")
     path = tmp_path / "answer.py"
@@ -436,7 +482,7 @@ def test_after_an_endless_case_the_others_get_little_time(monkeypatch):
 
     def endless(functions, path, seconds):
         given.append(seconds)
-        return {"problem": {"kind": "loop"}}
+        return {"problems": {"dx": {"kind": "loop"}}}
 
     monkeypatch.setattr(runner, "run_case", endless)
     assert len([*runner.run_cases({}, "", [{}, {}, {}])]) == 3

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -161,11 +161,13 @@ class Grader:
         return needed
 
     def rows(self):
-        rows = [self.row(output) for output in self.exercise.outputs]
-        ran = not any(answer["problem"] for answer in self.answers)
+        rows = []
+        for output in self.exercise.outputs:
+            rows.append(self.row(output, {row.name for row in rows if row.passed}))
+        ran = not any(answer["problems"] for answer in self.answers)
         return [*rows, self.conduct()] if ran else rows
 
-    def row(self, output):
+    def row(self, output, right_ones):
         name = output.name
         values = [answer["results"].get(name) for answer in self.answers]
         rights = [right[name] for right in self.rights]
@@ -177,14 +179,25 @@ class Grader:
             row.error = max(distance(value, right) for value, right in zip(values, rights))
             row.passed = all(same(value, right, TOLERANCE) for value, right in zip(values, rights))
             if not row.passed or row.error > ROUNDING:
-                self.explain(row, output, values, rights)
+                self.explain(row, self.possible(output, right_ones), values, rights)
         return row
+
+    def possible(self, output, right_ones):
+        """The output with only those knobs that its parts, where they are right, leave possible."""
+        parts = [each for each in self.exercise.outputs if each.name in output.parts and each.name in right_ones]
+        knobs = {
+            knob: {
+                way: text for way, text in ways.items() if not any(way in part.knobs.get(knob, ()) for part in parts)
+            }
+            for knob, ways in output.knobs.items()
+        }
+        return replace(output, knobs=knobs)
 
     def problem(self, name):
         """Why there is no result of this name, or None."""
         for answer in self.answers:
-            if name not in answer["results"]:
-                return explain_problem(answer["problem"], self.lines)
+            if name in answer["problems"]:
+                return explain_problem(answer["problems"][name], self.lines)
         return None
 
     def explain(self, row, output, values, rights):
@@ -211,11 +224,19 @@ class Grader:
 
     def general(self, name, values, rights):
         """Mistakes that any result can have, the same for every exercise."""
+        for kinds, expected in ((dict, "a dict"), (list | tuple, "a list or tuple")):
+            if isinstance(rights[0], kinds):
+                other = [value for value in values if not isinstance(value, kinds)]
+                if other:
+                    return part("type", f"{name} is {a_kind_of(other[0])}, expected {expected}")
+                return part("empty", f"{name} is empty") if any(rights) and not any(values) else None
         if not isinstance(rights[0], np.ndarray | np.generic | float | int):
-            kinds, expected = next(each for each in KINDS if isinstance(rights[0], each[0]))
-            other = [value for value in values if not isinstance(value, kinds)]
-            return part("type", f"{name} is {a_kind_of(other[0])}, expected {expected}") if other else None
-        other = [value for value in values if numbers(value) is None]
+            return None
+        other = [
+            value
+            for value, right in zip(values, rights)
+            if numbers(value) is None or (isinstance(value, tuple) and np.shape(value) != np.shape(right))
+        ]
         if other:
             expected = "an array of numbers" if np.ndim(rights[0]) else "a number"
             return part("type", f"{name} is {a_kind_of(other[0])}, expected {expected}")
@@ -286,10 +307,9 @@ class Grader:
         return [part("held", f"{name} holds {held[name] // 1000} kB at a time: {what}") for name in names[:1]]
 
     def line_that_writes(self):
-        problem = self.run(self.cases[:1], read_only=True)[0]["problem"]
-        if not problem or problem["type"] != "ValueError" or problem["line"] is None:
-            return ""
-        return f" in line {problem['line']}: `{self.lines[problem['line'] - 1].strip()}`"
+        problems = self.run(self.cases[:1], read_only=True)[0]["problems"].values()
+        lines = [each["line"] for each in problems if each.get("type") == "ValueError" and each["line"] is not None]
+        return f" in line {lines[0]}: `{self.lines[lines[0] - 1].strip()}`" if lines else ""
 
     def place(self, found):
         """place({"line": 12, "name": "probs"}) -> "line 12, in probs: `probs = e / e.sum()`"."""
@@ -394,9 +414,6 @@ def kind_of(value):
     if isinstance(value, int | float | np.number):
         return "number"
     return str(value) if isinstance(value, Other) else type(value).__name__
-
-
-KINDS = ((dict, "a dict"), (list | tuple, "a list or tuple"), (object, "something else"))
 
 
 def a_kind_of(value):

@@ -196,23 +196,28 @@ def run_cases(functions, path, cases):
     seconds = CASE_SECONDS
     for case in cases:
         answer = run_case(functions, path, seconds, **case)
-        if answer["problem"] and answer["problem"]["kind"] == "loop":
+        if any(problem["kind"] == "loop" for problem in answer["problems"].values()):
             seconds = CASE_SECONDS / 20
         yield answer
 
 
 def run_case(functions, path, seconds, calls, inputs, look_for=None, read_only=False, weigh=False):
-    """{"results", "overwritten", "views", "problem", "found", "held"} of one case; a problem ends it, the rest stays.
+    """{"results", "overwritten", "views", "problems", "found", "held"} of one case.
 
-    held: with weigh, {function: the most bytes that it had allocated at a time}.
+    problems: {result: why it is missing}; the other results stay. held: with weigh, {function: the most bytes that it
+    had allocated at a time}.
     """
-    answer = {"results": {}, "overwritten": [], "views": [], "problem": None, "found": None, "held": {}}
-    known, kept = {"ops": SimpleNamespace(**functions)}, {}
+    answer = {"results": {}, "overwritten": [], "views": [], "problems": {}, "found": None, "held": {}}
+    known, problems = {"ops": SimpleNamespace(**functions)}, answer["problems"]
     watcher = Watcher(path, FOUND[look_for]) if look_for else None
     changing = {name for call in calls for name in call["changes"]}
     held = {name: inputs[name].copy() for name in changing if isinstance(inputs.get(name), np.ndarray)}
     for call in calls:
-        arguments = []
+        arguments, kept = [], {}
+        lacking = [problems[name] for name in call["arguments"] if name in problems]
+        if lacking or any(problem["kind"] in ("loop", "memory") for problem in problems.values()):
+            problems |= dict.fromkeys([*call["gives"], *call["changes"]], [*lacking, *problems.values()][0])
+            continue
         for name in call["arguments"]:
             value = held.get(name, known.get(name, inputs.get(name)))
             if name in inputs and name not in held:
@@ -220,34 +225,14 @@ def run_case(functions, path, seconds, calls, inputs, look_for=None, read_only=F
                 if isinstance(value, np.ndarray):
                     value.flags.writeable = not read_only
             arguments.append(value)
-        function = functions[call["function"]]
-        timer(seconds)
-        try:
-            if watcher:
-                sys.settrace(watcher)
-            if weigh:
-                tracemalloc.start()
-            try:
-                returned = function(*arguments)
-            finally:
-                sys.settrace(None)
-                answer["held"][call["function"]] = tracemalloc.get_traced_memory()[1]  # 0 where nothing is traced
-                tracemalloc.stop()
-            named = name_results(call, returned)
-            copies = {name: plain(value) for name, value in (named or {}).items()}
-        except BaseException as error:  # whatever a student's code can raise, SystemExit and OutOfTime included
-            timer(0)
-            answer["problem"] = describe(error, path, call["function"])
-            break
-        finally:
-            timer(0)
+        problem, named, copies, most = attempt(call, functions, arguments, path, seconds, watcher, weigh)
+        answer["held"][call["function"]] = most
+        if problem:
+            problems |= dict.fromkeys([*call["gives"], *call["changes"]], problem)
+            continue
         for name in kept:
             if pack(kept[name]) != pack(inputs[name]):
                 answer["overwritten"].append([call["function"], name])
-        if named is None:
-            answer["problem"] = {"kind": "count", "function": call["function"], "given": count_of(returned),
-                                 "expected": call["gives"]}  # fmt: skip
-            break
         for name, value in named.items():
             for source, given in kept.items():
                 both = isinstance(value, np.ndarray) and isinstance(given, np.ndarray)
@@ -255,9 +240,36 @@ def run_case(functions, path, seconds, calls, inputs, look_for=None, read_only=F
                     answer["views"].append([call["function"], name, source])
         known |= named
         answer["results"] |= copies | {name: plain(held[name]) for name in call["changes"]}
-        kept = {}
     answer["found"] = watcher and watcher.where
     return answer
+
+
+def attempt(call, functions, arguments, path, seconds, watcher, weigh):
+    """One call: (problem or None, {name: result}, plain copies of them, the most bytes held)."""
+    most = 0
+    timer(seconds)
+    try:
+        if watcher:
+            sys.settrace(watcher)
+        if weigh:
+            tracemalloc.start()
+        try:
+            returned = functions[call["function"]](*arguments)
+        finally:
+            sys.settrace(None)
+            most = tracemalloc.get_traced_memory()[1]  # 0 where nothing is traced
+            tracemalloc.stop()
+        named = name_results(call, returned)
+        if named is None:
+            problem = {"kind": "count", "function": call["function"], "given": count_of(returned),
+                       "expected": call["gives"]}  # fmt: skip
+            return problem, {}, {}, most
+        return None, named, {name: plain(value) for name, value in named.items()}, most
+    except BaseException as error:  # whatever a student's code can raise, SystemExit and OutOfTime included
+        timer(0)
+        return describe(error, path, call["function"]), {}, {}, most
+    finally:
+        timer(0)
 
 
 def name_results(call, returned):
@@ -323,7 +335,7 @@ def load(path, source, given=""):
     timer(CASE_SECONDS)
     try:
         exec(compile(source, path, "exec"), module)
-    except BaseException as error:  # as in run_case
+    except BaseException as error:  # as in attempt
         return {}, {}, describe(error, path, None)
     finally:
         timer(0)
@@ -333,7 +345,7 @@ def load(path, source, given=""):
     return functions, {name: parameters(function) for name, function in functions.items()}, None
 
 
-STUDENTS = (run_case.__code__, name_results.__code__, load.__code__)  # what fails there itself is a student's object
+STUDENTS = (attempt.__code__, name_results.__code__, load.__code__)  # what fails there itself is a student's object
 
 
 def parameters(function):

@@ -69,6 +69,7 @@ class Output:
     factor is a mistake that need not be listed. A term whose right coefficient is 0 is one that some add by mistake.
     scales: {factor: note}, a note to add where a coefficient is off by that factor ("D", "1/N").
     invariants: (holds(value, inputs) -> bool, hint) pairs; the hint is given where no mistake is recognised.
+    parts: the outputs of the functions that make this one. Where they are right it has none of their mistakes.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Output:
     knobs: dict[str, dict[Any, str]] = field(default_factory=dict)
     scales: dict[str, str] = field(default_factory=dict)
     invariants: tuple[tuple[Callable[[Any, dict], bool], str], ...] = ()
+    parts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,10 @@ import types
 from scratchgpt.backend import array_module
 from scratchgpt.errors import InputError
 
+RULES = """Inputs stay as they are unless this says otherwise, and results are no views of them. Import NumPy, math and
+the like.
+
+Check it with: scratchgpt homework check FILE"""
 ARRAY_MODULE = '''def array_module(x):
     """In the library: NumPy, or CuPy when x lives on a GPU."""
     return np
@@ -26,12 +30,12 @@ def starter(exercise, label, keep_forward=False):
     if keep_forward and (not kept or "/" in label):
         raise InputError(f"{label} has no forward of the library's to keep; leave out --keep-forward")
     imports, parts = surroundings(exercise, exercise.given if is_adapter(exercise) else exercise.given + exercise.cut)
-    for function in exercise.cut:
-        parts.append(source_of(function) if function in kept else cut(function))
-    head = [
-        f"# scratchgpt homework: {label}",
-        f'"""{exercise.title}\n\n{exercise.task.strip()}\n\nCheck it with: scratchgpt homework check FILE\n"""',
-    ]
+    parts += map(source_of, kept)
+    if parts:
+        parts.insert(0, "# ---- given: use it or leave it; the check has its own")
+        parts.append("# ---- yours")
+    parts += [cut(function) for function in exercise.cut if function not in kept]
+    head = [f"# scratchgpt homework: {label}", f'"""{exercise.title}\n\n{exercise.task.strip()}\n\n{RULES}\n"""']
     return "\n\n".join(head) + "\n\n" + module(imports, parts)
 
 

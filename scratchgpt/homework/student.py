@@ -119,9 +119,12 @@ class Student:
         request = [{"calls": [call._asdict() for call in calls], "inputs": inputs, **how} for calls, inputs in cases]
         answers = None if self.stopped else self._ask(request)
         if self.stopped:
-            nothing = {"results": {}, "overwritten": [], "views": [], "found": None, "problem": self.stopped,
-                       "held": {}}  # fmt: skip
-            return [nothing] * len(cases)
+            nothing = {"results": {}, "overwritten": [], "views": [], "found": None, "held": {}}
+            return [
+                nothing | {"problems": dict.fromkeys([name for call in calls for name in call.gives + call.changes],
+                                                     self.stopped)}
+                for calls, _ in cases
+            ]  # fmt: skip
         return answers
 
     def _ask(self, request):

@@ -188,9 +188,10 @@ OF_MEANS = replace(
     EXERCISE,
     title="Accumulation of means: micro-batches that give exactly the whole batch",
     task=EXERCISE.task.replace(
-        "step,",
-        """Here run gives the mean over a micro-batch's own targets, times a scale, as
-most frameworks do. step_of_means,""",
+        "step, below, is what runs your functions: a small model that predicts the next label as a number.",
+        """Here run gives the mean over a micro-batch's own targets, times a scale, as most frameworks do.
+
+step_of_means, below, is what runs your functions: a small model that predicts the next label as a number.""",
     ),
     cut=(count_targets, accumulate_means),
     given=(step_of_means,),

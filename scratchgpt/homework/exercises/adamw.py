@@ -11,7 +11,7 @@ from scratchgpt.ops.reference import adamw_step
 SCALE = {"none": "grad_scale is forgotten: the gradient is grad * grad_scale"}
 COUPLED = {"coupled": "the decay enters the gradient (L2, as in Adam); AdamW's acts on param alone"}
 BETAS = {"swapped": "beta1 and beta2 are swapped: m takes beta1, v takes beta2"}
-WRITTEN = {"no": "the array itself is not changed: x = ... makes a new one; write x *= ..., x += ... or x[:] = ..."}
+WRITTEN = {"no": "the array itself is not changed (x = ... makes a new one; write x *= ..., x += ... or x[:] = ...)"}
 CORRECTED = {"yes": "the bias-corrected value is kept; mhat and vhat are for this step alone"}
 M = {
     "sum": "the factor (1 - beta1) is missing in m: it is an average, not a sum",

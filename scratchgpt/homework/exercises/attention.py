@@ -24,6 +24,8 @@ FORWARD = {
         "start": "the causal mask compares s with t; query t is at position S - T + t, the last query at the last key",
         "past": "the causal mask hides the past and shows the future",
         "always": "the causal mask is applied where causal is False too",
+        "without padding": "the causal mask is ignored where a padding mask is given; both apply",
+        "wrap": "S - T + t + 1 may be negative, and as an index it then counts from the end: such a query sees nothing",
     },
     "padding": {
         "none": "the padding mask is ignored",
@@ -103,9 +105,13 @@ def visible(case, causal, padding):
     """Which keys each query sees, (B, 1, T, S)."""
     T, S, mask = case["q"].shape[1], case["k"].shape[1], case["mask"]
     shown = np.ones((len(case["q"]), 1, T, S), bool)
-    if (case["causal"] or causal == "always") and causal != "none":
+    ignored = causal == "none" or (causal == "without padding" and mask is not None)
+    if (case["causal"] or causal == "always") and not ignored:
         key, query = np.arange(S), np.arange(T)[:, None] + (0 if causal == "start" else S - T)
-        shown &= {"strict": key < query, "late": key <= query + 1, "past": key >= query}.get(causal, key <= query)
+        shown &= {
+            "strict": key < query, "late": key <= query + 1, "past": key >= query,
+            "wrap": key <= query + S * (query < -1),
+        }.get(causal, key <= query)  # fmt: skip
     if mask is not None and padding != "none" and not (padding == "without causal" and case["causal"]):
         mask = {"inverted": ~mask, "first": mask[:1]}.get(padding, mask)
         shown &= mask[:, None, None, :]
@@ -181,19 +187,27 @@ def between_values(out, case):
     return bool(((out >= low - 1e-9) & (out <= high + 1e-9)).all())
 
 
+def seeing(case):
+    """Which queries see a key, (B, T)."""
+    return visible(case, "", "").any(-1)[:, 0]
+
+
 def passes_dout_on(dv, case):
-    seen = visible(case, "", "").any(-1)[:, 0, :, None, None]  # (B, T, 1, 1)
-    return np.allclose(dv.sum(1), (case["dout"] * seen).sum(1), atol=1e-8)
+    return np.allclose(dv.sum(1), (case["dout"] * seeing(case)[..., None, None]).sum(1), atol=1e-8)
+
+
+BLIND = (lambda value, case: not value[~seeing(case)].any(), "of a query that may see nothing all is 0")
 
 
 OUTPUTS = (
     Output(
         "out", out, knobs=FORWARD | {"values": {"k": "the probabilities weigh k; v belongs there"}},
-        invariants=((between_values, "out is a weighted mean of the values, so it lies between the smallest and the "
-                     "largest of them"),),
+        invariants=(BLIND, (between_values, "out is a weighted mean of the values, so it lies between the smallest and "
+                            "the largest of them")),
     ),
     Output(
         "dq", dq, {DIRECT: 1, SUM: -1}, BACKWARD | {"factor": {"v": "dq = ds k, and v stands in k's place"}}, SCALES,
+        invariants=(BLIND,),
     ),
     Output(
         "dk", dk, {DIRECT: 1, SUM: -1}, BACKWARD, SCALES,
@@ -213,9 +227,9 @@ EXERCISE = Exercise(
     title="Attention with causal and padding masks, forward and backward",
     task="""softmax(q k^T / sqrt(D)) v for every head (Vaswani et al. 2017, eq. 1), with two masks.
 
-causal: query t is at position S - T + t and sees the keys up to itself. mask (B, S): True where a key may be seen. A
-query that sees nothing has the output 0. Scores can be so large that their exponentials overflow. Here bias and scale
-are always None, G is H and Dv is D: every head has keys and values of its own.
+causal: query t is at position S - T + t and sees the keys up to itself; T may be larger than S. mask (B, S): True
+where a key may be seen. A query that sees nothing has the output 0. Scores can be so large that their exponentials
+overflow. Here bias and scale are always None, G is H and Dv is D: every head has keys and values of its own.
 """,
     cut=(attention_forward, attention_backward),
     inputs=inputs,
@@ -227,8 +241,8 @@ are always None, G is H and Dv is D: every head has keys and values of its own.
     ),
     small=(
         at(1, 1, 2, 1, 1), at(1, 2, 2, 1, 1), at(1, 1, 2, 1, 1, padding="tail"), at(1, 1, 2, 1, 1, padding="empty"),
-        at(1, 2, 2, 1, 1, causal=False), at(1, 2, 3, 1, 1), at(1, 1, 2, 1, 4), at(1, 2, 2, 2, 1),
-        at(2, 2, 3, 2, 2, padding="tail"),
+        at(1, 2, 2, 1, 1, causal=False), at(1, 2, 3, 1, 1), at(1, 1, 2, 1, 4), at(1, 2, 2, 2, 1), at(1, 4, 2, 1, 1),
+        at(1, 2, 3, 1, 1, padding="tail"), at(2, 2, 3, 2, 2, padding="tail"),
     ),
     dims=lambda case: dict(zip("BTHD", case["q"].shape)) | {"S": case["k"].shape[1]},
     readable=lambda case: all(case[name].any() for name in ("q", "k", "v", "dout")),
@@ -284,9 +298,9 @@ HEADS_FIRST = replace(
     title="Attention with the heads first, forward and backward",
     task="""softmax(q k^T / sqrt(D)) v for every head (Vaswani et al. 2017, eq. 1), with two masks, in PyTorch's layout.
 
-q (B, H, T, D), k and v (B, H, S, D). causal: query t is at position S - T + t and sees the keys up to itself. mask
-(B, S): True where a key may be seen. A query that sees nothing has the output 0. Scores can be so large that their
-exponentials overflow.
+q (B, H, T, D), k and v (B, H, S, D). causal: query t is at position S - T + t and sees the keys up to itself; T may be
+larger than S. mask (B, S): True where a key may be seen. A query that sees nothing has the output 0. Scores can be so
+large that their exponentials overflow.
 """,
     cut=(heads_first_attention_forward, heads_first_attention_backward),
     inputs=lambda draw, **sizes: swapped_case(inputs(draw, **sizes)),

@@ -58,7 +58,10 @@ LOOP = {
         "single": "it stops when the best pair occurs only once; Algorithm 1 goes on",
     },
     "recount": {"never": "the pairs are counted before the loop only; every merge changes the counts"},
-    "yielded": {"before": "a step's texts are those before its merge; give those after it"},
+    "yielded": {
+        "before": "a step's texts are those before its merge; give those after it",
+        "last": "all steps hold one list of texts, and later merges change it; give each step a list of its own",
+    },
 }
 
 
@@ -158,9 +161,9 @@ def steps(case, choice="", where="", stop="", recount="", yielded="", least="", 
             break
         texts = [merged(text, pair, where) for text in texts]
         vocab.add(symbol)
-        taken.append((pair, count, symbol, before if yielded else texts))
+        taken.append((pair, count, symbol, before if yielded == "before" else texts))
         counts = counts if recount else counted(texts, weights, **counting)
-    return taken
+    return [(*step[:3], texts) for step in taken] if yielded == "last" else taken
 
 
 def spells_the_text(symbols, case):

@@ -79,8 +79,8 @@ def dlogits(case, softmax="", weights="", targets="", dloss="", jacobian=""):
     if jacobian == "diagonal":
         probs = probs * onehot
     d = {"missing": 1, "twice": case["dloss"] ** 2}.get(dloss, case["dloss"])
-    w = d * weights_of(case, weights)[:, None]
-    on_probs = d if weights == "one-hot" else w
+    w = d * weights_of(case, "mask" if weights == "skipped" else weights)[:, None]
+    on_probs = d if weights in ("one-hot", "skipped") else w
     return {"softmax": on_probs * probs, "one-hot": (d if weights == "softmax" else w) * onehot}
 
 
@@ -125,6 +125,7 @@ GRADIENT = {
     "weights": WEIGHTS | {
         "one-hot": "token_weights is applied to the one-hot term alone; the softmax needs it too",
         "softmax": "token_weights is applied to the softmax alone; the one-hot term needs it too",
+        "skipped": "token_weights is not used: in ignored rows the one-hot is left out, and the softmax counts",
     },
     "dloss": {"missing": "dloss is missing (chain rule)", "twice": "dloss is applied twice"},
     "jacobian": {"diagonal": "only the target's logit has a gradient; through the sum all logits have one"},

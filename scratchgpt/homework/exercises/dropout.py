@@ -81,6 +81,15 @@ def dx(case, past="", **flavours):
     return case["dout"] + through if past == "both" else case["dout"] / (1 - case["p"] if past == "scaled" else 1)
 
 
+def drawn(shared):
+    """(check, hint): whether a result is 0 just where the draws say so."""
+    where = "draw start + b * C + c is" if shared else "draw start + i, with i in C order, is"
+    return (
+        lambda value, case: ((value != 0) == kept(case, shared=shared)).all(),
+        f"it is 0 exactly where {where} below p * 2^32",
+    )
+
+
 def without(case):
     return {"x": case["x"], "branch": case["branch"]}
 
@@ -97,8 +106,7 @@ def pair_outputs(masks, shared):
         Output("dx", partial(dx, shared=shared), knobs={"past": PAST}),
         Output(
             "dbranch", partial(dropped, name="dout", shared=shared), knobs=knobs,
-            invariants=((lambda dbranch, case: ((dbranch != 0) == kept(case, shared=shared)).all(),
-                         "dbranch is 0 exactly where the branch was dropped"),),
+            invariants=(drawn(shared),),
         ),
         Output("out_p0", without, {"x": 1, "branch": 1}),
     )  # fmt: skip
@@ -131,8 +139,8 @@ counter_hash(np, key, start, n) gives the n draws from start on. The way back dr
         *residual_calls("residual_dropout"),
     ),
     outputs=(
-        Output("dropped", partial(dropped, name="branch"), knobs=KNOBS),
-        Output("ddropped", partial(dropped, name="dout"), knobs=KNOBS),
+        Output("dropped", partial(dropped, name="branch"), knobs=KNOBS, invariants=(drawn(False),)),
+        Output("ddropped", partial(dropped, name="dout"), knobs=KNOBS, invariants=(drawn(False),)),
         *pair_outputs(FORWARD_MASK, shared=False),
     ),
     sizes=({"B": 2, "T": 3, "C": 7, "p": 0.3}, {"B": 3, "T": 4, "C": 5, "p": 0.6}, {"B": 2, "T": 5, "C": 4, "p": 0.2},

@@ -128,8 +128,8 @@ EXERCISE = Exercise(
     task="""out[b, t] = wte[ids[b, t]] + wpe[start + t]: ids (B, T), wte (V, C), wpe (P, C). Here wpe is always given.
 
 A row that is used several times gets the sum of its uses' gradients. A tied head (Press & Wolf 2017) uses wte once
-more: embed_backward adds to what the head has put there. ops is a table of your own functions: it calls
-ops.embedding_backward(dout, cache).
+more: embed_backward adds to what the head has put there. It calls ops.embedding_backward(dout, cache): ops is a table
+of your own functions.
 """,
     cut=(embedding_forward, embedding_backward, embed_backward),
     inputs=inputs,

@@ -289,5 +289,5 @@ and logsumexp are given to it. The last tiles may be smaller, and a tile may be 
     dims=attention.EXERCISE.dims,
     readable=attention.EXERCISE.readable,
     ops=("attention_forward", "attention_backward"),
-    memory=(tiled(16, 1, 128, 128, 1, 2), 128 * 128 * 12, "all T x S scores take 131; a tile of them is enough"),
+    memory=(tiled(16, 1, 128, 128, 1, 2), 128 * 128 * 12, "all T x S scores take 131 kB; a tile of them is enough"),
 )  # fmt: skip

@@ -92,7 +92,8 @@ DENSITY = {
         "plus": "the exponent of the normal density is -x^2 / 2; the minus is missing",
         "no norm": "the normal density is divided by sqrt(2 pi); that is missing",
         "no root": "the normal density is divided by sqrt(2 pi), not by 2 pi",
-        "inner": "the inner derivative 1/sqrt(2) of erf(x / sqrt(2)) is missing",
+        "inner": "the normal density is divided by sqrt(2 pi), not by sqrt(pi): erf(x / sqrt(2)) has the inner "
+        "derivative 1/sqrt(2)",
     }
 }
 FRONT = {"front": {"missing": "the factor x in front is missing (that is Phi(x))"}}

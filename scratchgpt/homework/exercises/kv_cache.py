@@ -35,7 +35,7 @@ MADE = {
 }
 ATTENTION = {name: attention.FORWARD[name] for name in ("scale", "hide", "axis", "heads")}
 ATTENTION["values"] = {"k": "the probabilities weigh k; v belongs there"}
-ATTENTION["causal"] = {way: said for way, said in attention.FORWARD["causal"].items() if way != "always"}
+ATTENTION["causal"] = {way: attention.FORWARD["causal"][way] for way in ("none", "strict", "late", "start", "past")}
 PADDING = {way: said for way, said in attention.FORWARD["padding"].items() if way != "without causal"}
 
 
@@ -149,8 +149,8 @@ runs all three; it must give what the text gives in one piece.
         Output("held", held, knobs=WHERE | {"made": ORDER, "axes": AXES}),
         Output("store", store, knobs=WHERE | WRITTEN | {"axes": {"in": AXES["in"]}}),
         Output("attended", attention.out, knobs=ATTENTION | {"padding": PADDING}),
-        Output("out", out, knobs=POSITION | WHERE | WRITTEN | ATTENTION
-               | {"made": ORDER | MADE, "axes": AXES}),
+        Output("out", out, knobs=POSITION | WHERE | WRITTEN | ATTENTION | {"made": ORDER | MADE, "axes": AXES},
+               parts=("x", "held", "store", "attended")),
     ),
     sizes=({"B": 2, "T": 7, "H": 3, "D": 4}, {"B": 3, "T": 6, "H": 2, "D": 5}, {"B": 2, "T": 9, "H": 4, "D": 3},
            {"B": 4, "T": 8, "H": 2, "D": 3}),

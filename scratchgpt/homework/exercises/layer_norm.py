@@ -78,7 +78,7 @@ def dx(
     projection = mean(dxhat * (x if factor == "x inside" else xhat))
     along = by_factor * (dxhat * xhat if factor == "no mean" else projection)
     terms = {"direct": dxhat, "mean": mean(dxhat), third: along}
-    return {name: term * rstd**power for name, term in terms.items()} | {"residual": case["dout"]}
+    return {name: term * rstd**power for name, term in terms.items()} | {"dout": case["dout"]}
 
 
 def dweight(case, std="", statistics="features", centre=True, rows="", factor="xhat", weight=0):
@@ -129,7 +129,7 @@ OUTPUTS = (
                      "in every row, (out - bias) / weight has mean 0"),),
     ),
     Output(
-        "dx", dx, {"direct": 1, "mean": -1, "variance": -1, "residual": 0}, FORWARD | BACKWARD | {"factor": FACTOR},
+        "dx", dx, {"direct": 1, "mean": -1, "variance": -1, "dout": 0}, FORWARD | BACKWARD | {"factor": FACTOR},
         DX_SCALES,
         invariants=((lambda dx, case: np.allclose(dx.sum(-1), 0, atol=1e-8),
                      "every row of dx sums to 0, because adding a constant to a row does not change layer norm"),),
@@ -143,7 +143,7 @@ OUTPUTS = (
 RMS_OUTPUTS = (
     Output("out", partial(out, centre=False), {"xhat * weight": 1}, RMS_FORWARD),
     Output(
-        "dx", partial(dx, centre=False, third="square"), {"direct": 1, "square": -1, "mean": 0, "residual": 0},
+        "dx", partial(dx, centre=False, third="square"), {"direct": 1, "square": -1, "mean": 0, "dout": 0},
         RMS_FORWARD | RMS_BACKWARD | {"factor": RMS_FACTOR}, DX_SCALES,
     ),
     Output(

@@ -1,5 +1,5 @@
 # scratchgpt homework: layer_norm
-# mistake dx: residual:1
+# mistake dx: dout:1
 # mistake dweight: weight=1
 # mistake dbias: weight=1
 """The block's residual is added here, and dout * weight is used for the parameters too."""
