@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from scratchgpt.errors import InputError
@@ -76,6 +77,20 @@ def test_example_is_small_and_wrong(submit):
     assert example["inputs"]["x"].shape == (1, 1, 3)
     assert set(example["inputs"]["x"].ravel()) <= {-3, -2, -1, 0, 1, 2, 3}
     assert abs(example["yours"] - example["right"]).max() >= grade.VISIBLE
+
+
+def test_example_of_wrong_numbers_is_not_made_one_of_nan(submit):
+    nan_where_all_is_0 = "dweight = (dout * xhat).sum((0, 1)) * (2 if dout.any() else np.nan)"
+    example = row(submit("dweight = (dout * xhat).sum((0, 1))", nan_where_all_is_0), "dweight").example
+    assert example["inputs"]["dout"].any() and not np.isnan(example["yours"]).any()
+
+
+def test_example_of_a_large_case_has_few_numbers_that_are_not_0(tmp_path):
+    first_only = ("store[:, :, length : length + T] = new", "store[:, :, length : length + T] = new[:1]")
+    report = answer_from(tmp_path, "kv_cache/wrong_first_rows.py", *first_only)
+    inputs = row(report, "store").example["inputs"]
+    assert inputs["store"].shape == (2, 2, 5, 2) and np.count_nonzero(inputs["new"]) == 1
+    assert row(report, "out").diagnosis().endswith("mend held and store first: the same functions make this")
 
 
 @pytest.mark.parametrize(
@@ -490,8 +505,6 @@ def test_after_an_endless_case_the_others_get_little_time(monkeypatch):
 
 
 def test_values_survive_the_way_between_processes():
-    import numpy as np
-
     values = {
         "a": [1, 2.5, None, True, "é", b"\x00\xff", (1, "b"), {("t", "a"): 3}],
         "s": {1, 2},

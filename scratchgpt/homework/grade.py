@@ -180,6 +180,9 @@ class Grader:
             row.passed = all(same(value, right, TOLERANCE) for value, right in zip(values, rights))
             if not row.passed or row.error > ROUNDING:
                 self.explain(row, self.possible(output, right_ones), values, rights)
+                wrong_parts = [part for part in output.parts if part not in right_ones]
+                if wrong_parts and not row.hint:
+                    row.hint = f"mend {' and '.join(wrong_parts)} first: the same functions make this"
         return row
 
     def possible(self, output, right_ones):
@@ -349,13 +352,17 @@ class Grader:
         return found
 
     def shrink(self, name, example, visible):
-        for _ in range(SHRINKS):
-            simpler = [example["inputs"] | change for change in simplified(self.used(name, example)["inputs"])]
-            simpler = [inputs for inputs in simpler if self.exercise.readable(inputs)]
-            wrong = self.wrong(name, simpler, visible)
-            if not wrong:
-                break
-            example = min(wrong, key=weight)
+        """The example with as many zeros and as short texts as it can have and still be wrong: first whole arrays and
+        their slices, which leaves few elements for the second round."""
+        for simplify in (simplified_at_once, simplified):
+            for _ in range(SHRINKS):
+                simpler = [example["inputs"] | change for change in simplify(self.used(name, example)["inputs"])]
+                simpler = [inputs for inputs in simpler if self.exercise.readable(inputs)]
+                wrong = self.wrong(name, simpler, visible)
+                wrong = [each for each in wrong if gap(each["yours"], each["right"]) < np.inf or unlike(example)]
+                if not wrong:
+                    break
+                example = min(wrong, key=weight)
         return example
 
 
@@ -442,6 +449,11 @@ def gap(yours, right):
     return float(np.abs(a - b).max(initial=0.0))
 
 
+def unlike(example):
+    """Whether the two cannot be subtracted; where they can, no example with NaN is to stand for them."""
+    return gap(example["yours"], example["right"]) == np.inf
+
+
 def repeatable(first, again):
     return same(again, first, ROUNDING) or pack(again) == pack(first)  # pack: NaN is as good as any number there
 
@@ -453,6 +465,17 @@ def weight(example):
     ]
     texts = sum(len(value) for value in example["inputs"].values() if isinstance(value, str | list | tuple | dict))
     return sum(float(np.abs(a).sum()) + np.count_nonzero(a) for a in arrays) + texts
+
+
+def simplified_at_once(inputs):
+    """What is simpler in many places, as {name: value}: an array of zeros, of 1 and -1, with a slice of zeros."""
+    for name, value in inputs.items():
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.any():
+            changed = [np.zeros_like(value), np.sign(value)]
+            for axis in range(value.ndim):
+                for kept in 1 - np.eye(value.shape[axis]):
+                    changed.append(value * np.expand_dims(kept, tuple(range(1, value.ndim - axis))))
+            yield from ({name: each} for each in changed if not np.array_equal(each, value))
 
 
 def simplified(inputs):
