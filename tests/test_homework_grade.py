@@ -104,6 +104,20 @@ def test_example_of_a_large_case_has_few_numbers_that_are_not_0(tmp_path):
         ("dbias = dout.sum((0, 1))", "dbias = None", "dbias", "type", "dbias is None, expected an array"),
         ("dx = dx * rstd", "dx = dx * np.sqrt(0 * rstd - 1)", "dx", "nan", "line 16, in dx: `dx = dx * np.sqrt"),
         ("dx = dx * rstd", "dx = dx / (0 * rstd)", "dx", "nan", "infinity; it began at line 16"),
+        (
+            "dx = dx * rstd",
+            "kept = np.empty_like(dx); dx = dx * np.log(-rstd); kept[:] = dx",
+            "dx",
+            "nan",
+            "it began at line 16, in dx",
+        ),
+        (
+            "dx = dx * rstd",
+            "new = np.empty(dx.shape); new[1:] = dx[1:] * rstd[1:]; dx = new",
+            "dx",
+            "nan",
+            "dx holds NaN; an array that np.empty made is not written everywhere",
+        ),
         ("dxhat = dout * weight", "dxhat = (dout * weight).astype('float32')", "dx", "float32", "line 14, in dxhat"),
         ("return dx, dweight, dbias", "return dx, dbias, dweight", "dweight", "order", "this is dbias"),
         ("return dx, dweight, dbias", "return dbias, dweight, dx", "dx", "order", "this is dbias"),
@@ -478,6 +492,12 @@ def test_fault_of_the_grader_is_not_blamed_on_the_student(tmp_path, monkeypatch)
 )
 def test_example_of_a_text_is_the_shortest_and_shows_only_what_matters(file, output, inputs):
     assert row(check(CATALOGUE / "bpe" / file), output).example["inputs"] == inputs
+
+
+def test_example_of_a_run_is_as_long_as_it_must_be(tmp_path):
+    edits = ("weight * (length // 2)", "weight")
+    report = answer_from(tmp_path, "bpe/right_sorted_and_recursive.py", *edits)
+    assert row(report, "counts").example["inputs"] == {"corpus": "aaaa"}
 
 
 def test_example_of_a_table_is_shortened():

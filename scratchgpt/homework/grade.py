@@ -264,9 +264,13 @@ class Grader:
         for inputs, value, right in zip(self.cases, map(numbers, values), rights):
             if np.isnan(value).any() or not np.array_equal(np.isfinite(value), np.isfinite(right)):
                 kind = "nan" if np.isnan(value).any() else "inf"
-                look = kind == "nan" or np.isposinf(value).any()
-                found = look and self.run([inputs], look_for=kind)[0]["found"]
-                began = f"; it began at {self.place(found)}" if found else ""
+                answer = self.run([inputs], look_for=kind)[0]
+                began = f"; it began at {self.place(answer['found'])}" if answer["found"] else ""
+                again = numbers(answer["results"].get(name))
+                if kind == "nan" and again is not None and np.isfinite(again).all():
+                    began = "; an array that np.empty made is not written everywhere"
+                elif kind == "inf" and not np.isposinf(value).any():
+                    began = ""
                 return part("nan", f"{name} holds {'NaN' if kind == 'nan' else 'infinity'}{began}")
         return None
 

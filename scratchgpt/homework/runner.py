@@ -6,6 +6,7 @@ never learns the right answers. That is a fence, not a sandbox: it stops acciden
 This file imports nothing of scratchgpt; `grade.py` imports `pack` and `unpack` from it.
 """
 
+import functools
 import inspect
 import json
 import os
@@ -165,6 +166,22 @@ def timer(seconds):
 # ---- running cases
 
 
+UNWRITTEN = [np.nan]  # what np.empty holds, so that a place that is never written shows, and always alike
+
+
+def filled(make):
+    """np.empty or np.empty_like, but for what it holds."""
+
+    @functools.wraps(make)
+    def made(*arguments, **options):
+        array = make(*arguments, **options)
+        if array.dtype.kind in "fc":
+            array.fill(UNWRITTEN[0])
+        return array
+
+    return made
+
+
 class Watcher:
     """A line tracer over the student's file: stops at the first array that `found` accepts, and remembers where."""
 
@@ -209,6 +226,7 @@ def run_case(functions, path, seconds, calls, inputs, look_for=None, read_only=F
     """
     answer = {"results": {}, "overwritten": [], "views": [], "problems": {}, "found": None, "held": {}}
     known, problems = {"ops": SimpleNamespace(**functions)}, answer["problems"]
+    UNWRITTEN[0] = 0 if look_for else np.nan  # a search is for what the student's own lines make
     watcher = Watcher(path, FOUND[look_for]) if look_for else None
     changing = {name for call in calls for name in call["changes"]}
     held = {name: inputs[name].copy() for name in changing if isinstance(inputs.get(name), np.ndarray)}
@@ -371,6 +389,7 @@ def serve(path, library, requests, answers):
     if hasattr(signal, "SIGPROF"):
         signal.signal(signal.SIGPROF, out_of_time)
     numpy.linalg.svd(np.eye(2)), numpy.random.default_rng(0)  # loaded before the fence closes
+    numpy.empty, numpy.empty_like = filled(np.empty), filled(np.empty_like)
     limit_resources()
     fence(library)
     with np.errstate(all="ignore"):

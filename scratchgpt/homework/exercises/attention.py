@@ -241,7 +241,7 @@ overflow. Here bias and scale are always None, G is H and Dv is D: every head ha
     ),
     small=(
         at(1, 1, 2, 1, 1), at(1, 2, 2, 1, 1), at(1, 1, 2, 1, 1, padding="tail"), at(1, 1, 2, 1, 1, padding="empty"),
-        at(1, 2, 2, 1, 1, causal=False), at(1, 2, 3, 1, 1), at(1, 1, 2, 1, 4), at(1, 2, 2, 2, 1), at(1, 4, 2, 1, 1),
+        at(1, 2, 2, 1, 1, causal=False), at(1, 2, 3, 1, 1), at(1, 1, 2, 1, 4), at(1, 2, 2, 2, 1), at(1, 5, 3, 1, 1),
         at(1, 2, 3, 1, 1, padding="tail"), at(2, 2, 3, 2, 2, padding="tail"),
     ),
     dims=lambda case: dict(zip("BTHD", case["q"].shape)) | {"S": case["k"].shape[1]},

@@ -77,9 +77,9 @@ def learn(corpus, vocab_size):
     return [tuple(step) for step in merge_steps(texts, weights, vocab, vocab_size)]
 
 
-def inputs(draw, words, letters, merges):
+def inputs(draw, words, letters, merges, longest=4):
     symbols = ["a", "b", "ab", "ba"]
-    longest, pairs, length = (4, 2 * words, 3 * words) if draw.small else (12, 40, 80)
+    longest, pairs, length = (longest, 2 * words, 3 * words) if draw.small else (12, 40, 80)
     spelled = ["".join("abc"[i] for i in draw.integers(0, letters, draw.integers(2, longest))) for _ in range(words)]
     return {
         "corpus": " ".join(word for times, word in enumerate(spelled) for _ in range(1 + times % 3)),
@@ -221,7 +221,8 @@ tuples of strings. No pair crosses from one text to another.
     sizes=({"words": 8, "letters": 2, "merges": 4}, {"words": 12, "letters": 3, "merges": 5},
            {"words": 7, "letters": 2, "merges": 60}, {"words": 9, "letters": 3, "merges": 60}),
     small=({"words": 1, "letters": 2, "merges": 1}, {"words": 2, "letters": 3, "merges": 2},
-           {"words": 3, "letters": 3, "merges": 2}, {"words": 4, "letters": 2, "merges": 8}),
+           {"words": 3, "letters": 3, "merges": 2}, {"words": 1, "letters": 1, "merges": 1, "longest": 7},
+           {"words": 4, "letters": 2, "merges": 8}),
     readable=readable,
 )  # fmt: skip
 
