@@ -218,14 +218,18 @@ def test_junit_is_xml_whatever_a_message_holds(wrong_layer_norm):
         (["check", "plain.py", "--exercise", "layer_norm/none"], "no variant 'none'"),
         (["check", "lacking.py", "--seed", "-1"], "--seed is -1"),
         (["check", "lacking.py", "--json", "no/such/file"], "is not a directory"),
+        (["check", "lacking.py", "--junit", "."], ". is a directory"),
         (["start", "atention"], "did you mean attention"),
         (["start", "gelu", "--out", "no/such/gelu.py"], "is not a directory"),
+        (["start", "gelu", "--out", ".", "--force"], ". is a directory"),
         (["start", "bpe", "--keep-forward"], "leave out --keep-forward"),
         (["train", "none.py"], "none.py is not there"),
         (["train", "lacking.py", "--steps", "0"], "--steps is 0"),
         (["train", "cache.py"], "no op of a training step"),
         (["report", "none"], "none is not a directory"),
         (["report", "."], "holds no submission"),
+        (["report", ".", "--exercise", "layer_nrom"], "did you mean layer_norm"),
+        (["report", ".", "--exercise", "layer_norm/none"], "no variant 'none'"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, words, tmp_path, monkeypatch, capsys):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from scratchgpt.backend import available_cores
 from scratchgpt.errors import InputError
-from scratchgpt.homework.exercises import exercise_names
+from scratchgpt.homework.exercises import exercise_names, find_exercise, variant_of
 from scratchgpt.homework.formats import to_dict
 from scratchgpt.homework.grade import check, printable, refused
 from scratchgpt.homework.student import exercise_of
@@ -33,6 +33,9 @@ def report_on(directory, exercise=None, seed=0, as_json=False):
     of a student for an exercise the best counts. Files that name no exercise are counted and left out, unless
     `exercise` says what they all are.
     """
+    if exercise:
+        name, _, variant = exercise.partition("/")
+        variant_of(find_exercise(name), variant)
     directory = Path(directory)
     if not directory.is_dir():
         raise InputError(f"{directory} is not a directory; give the folder that holds the submissions")

@@ -69,12 +69,19 @@ def start(args):
     name, _, variant = args.name.partition("/")
     exercise = variant_of(find_exercise(name), variant)
     out = Path(args.out or f"{name}{'_' if variant else ''}{variant}.py")
-    if out.exists() and not args.force:
+    if out.is_file() and not args.force:
         raise InputError(f"{out} is there already; give another --out, or --force to overwrite it")
-    if not out.parent.is_dir():
-        raise InputError(f"{out.parent} is not a directory; make it first, or give another --out")
+    must_be_writable(out)
     write_text(out, starter(exercise, args.name, args.keep_forward))
     print(f"{out} is ready: fill in the functions, then: scratchgpt homework check {out}")
+
+
+def must_be_writable(path):
+    """An InputError where no file can be written."""
+    if path.is_dir():
+        raise InputError(f"{path} is a directory; give a file in it")
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent} is not a directory; make it first, or write elsewhere")
 
 
 def check(args):
@@ -86,8 +93,7 @@ def check(args):
     wanted = {args.json: formats.to_json, args.junit: formats.to_junit, args.gradescope: formats.to_gradescope}
     files = {Path(path): write for path, write in wanted.items() if path not in (None, "-")}
     for path in files:
-        if not path.parent.is_dir():
-            raise InputError(f"{path.parent} is not a directory; make it first, or write the report elsewhere")
+        must_be_writable(path)
     try:
         found, failure = check(args.file, args.exercise, args.seed), None
     except InputError as error:
