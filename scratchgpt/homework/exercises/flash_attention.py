@@ -30,6 +30,8 @@ PARTIAL = {
         "keys": "the last tile of keys, which is smaller, is left out",
         "queries": "the last tile of queries, which is smaller, is left out",
         "both": "the last tiles of queries and keys, which are smaller, are left out",
+        "last keys": "the last tile of keys is left out, also where it is whole",
+        "last queries": "the last tile of queries is left out, also where it is whole",
     },
 }
 ONLINE = MASKS | PARTIAL | {
@@ -152,6 +154,8 @@ def keys_to_see(case):
 
 def whole_tiles(length, case, partial, which):
     """How many of the queries or keys are in tiles that are not left out."""
+    if partial == f"last {which}":
+        return (length - 1) // case["tile"] * case["tile"]
     return length // case["tile"] * case["tile"] if partial in (which, "both") else length
 
 
@@ -278,7 +282,7 @@ and logsumexp are given to it. The last tiles may be smaller, and a tile may be 
     sizes=(
         tiled(3, 2, 5, 7, 3, 4), tiled(2, 3, 4, 7, 2, 5, causal=False, padding="head"),
         tiled(2, 2, 5, 3, 4, 2, shift=-SHIFT), tiled(2, 2, 5, 5, 3, 2, padding="tail", shift=SHIFT),
-        tiled(4, 3, 4, 6, 2, 3, padding="empty"),
+        tiled(4, 3, 4, 8, 2, 3, padding="empty"),
     ),
     small=(
         tiled(1, 1, 1, 2, 1, 1), tiled(1, 1, 2, 2, 1, 1), tiled(1, 1, 1, 2, 1, 1, padding="tail"),
