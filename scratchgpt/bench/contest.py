@@ -35,7 +35,7 @@ class Contender:
         )  # fmt: skip
         try:
             self.about = self.ask({"job": job, **settings})
-        except BaseException:
+        except BaseException:  # Ctrl-C too: no worker is left behind
             self.close()
             raise
 
