@@ -10,7 +10,7 @@ from scratchgpt import interop
 from scratchgpt.backend import silence_float_warnings
 from scratchgpt.errors import InputError
 from scratchgpt.models.t5 import T5
-from scratchgpt.objectives import sentinel_ids
+from scratchgpt.objectives import fill_spans, sentinel_ids
 from scratchgpt.sampling import generate_output
 
 
@@ -49,7 +49,7 @@ def main(args):
         ))  # fmt: skip
     print(tokenizer.decode(output))
     if sentinels:
-        print(tokenizer.decode(filled(ids[:-1], output, sentinels)))
+        print(tokenizer.decode(fill_spans(ids[:-1], output, sentinels)))
 
 
 def sentinels_of(text, tokenizer):
@@ -78,20 +78,3 @@ def read_text(text, tokenizer):
     if not ids:
         raise InputError("--text is empty; the encoder reads at least one token")
     return ids
-
-
-def filled(ids, output, sentinels):
-    """The input `ids` with what the output says of each blank in its place, the ids from its sentinel to the next one;
-    a blank of which it says nothing stays. sentinels: the ids of all of them.
-
-    >>> filled([5, 100, 6, 101], [100, 7, 8, 101, 9, 102], [100, 101, 102])
-    [5, 7, 8, 6, 9]
-    """
-    spans, current = {}, []
-    for token in output:
-        if token in sentinels:
-            current = []
-            spans.setdefault(token, current)  # what follows a sentinel that is said again goes nowhere
-        else:
-            current.append(token)
-    return [each for token in ids for each in spans.get(token, [token])]

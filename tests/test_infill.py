@@ -6,10 +6,10 @@ import pytest
 from scratchgpt import interop
 from scratchgpt.cli import main
 from scratchgpt.distributed import Shards
-from scratchgpt.infill import filled, read_text
+from scratchgpt.infill import read_text
 from scratchgpt.models.gpt import GPT, GPTConfig
 from scratchgpt.models.t5 import T5, T5Config
-from scratchgpt.objectives import corrupt_spans, sentinel_ids
+from scratchgpt.objectives import corrupt_spans, fill_spans, sentinel_ids
 from scratchgpt.optim import AdamW
 from scratchgpt.sampling import generate_output
 from scratchgpt.tokenizers import BPETokenizer
@@ -92,7 +92,7 @@ def test_other_special_tokens_in_a_text_are_text(tokenizer):
     ],
 )
 def test_an_output_goes_where_its_blanks_are(output, expected):
-    assert filled([5, 100, 6, 101], output, [100, 101, 102]) == expected
+    assert fill_spans([5, 100, 6, 101], output, [100, 101, 102]) == expected
 
 
 @pytest.mark.parametrize(

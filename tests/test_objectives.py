@@ -18,9 +18,11 @@ from scratchgpt.objectives import (
     Vocabulary,
     classification,
     corrupt_spans,
+    fill_spans,
     dynamic_masks,
     entailment,
     full_sentences,
+    hide_spans,
     language_model,
     mask_spans,
     mask_tokens,
@@ -410,6 +412,12 @@ def test_the_lecture_sentence_is_two_spans_and_three_sentinels():
             assert pair.targets.tolist() == [[299, 3, 4, 298, 9, 297]]
             return
     raise AssertionError("the lecture's spans were never drawn")
+
+
+def test_spans_at_both_ends_are_hidden_and_filled_in():
+    inputs, targets = hide_spans([1, 2, 3, 4, 5], starts=[0, 3], lengths=[1, 2], sentinels=[299, 298, 297], eos=9)
+    assert (inputs, targets) == ([299, 2, 3, 298, 9], [299, 1, 298, 4, 5, 297, 9])
+    assert fill_spans(inputs, targets, SENTINELS) == [1, 2, 3, 4, 5, 9]
 
 
 @settings(max_examples=200)

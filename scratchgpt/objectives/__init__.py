@@ -13,10 +13,19 @@ from scratchgpt.objectives.gpt1 import Marks, classification, entailment, multip
 from scratchgpt.objectives.roberta import dynamic_masks, full_sentences
 from scratchgpt.objectives.rows import Vocabulary, pack, pad_rows, truncate_pair
 from scratchgpt.objectives.spanbert import mask_spans
-from scratchgpt.objectives.t5 import corrupt_spans, language_model, prefix_lm, raw_length, restore_spans, sentinel_ids
+from scratchgpt.objectives.t5 import (
+    corrupt_spans,
+    fill_spans,
+    hide_spans,
+    language_model,
+    prefix_lm,
+    raw_length,
+    restore_spans,
+    sentinel_ids,
+)
 
 __all__ = [
-    "Marks", "Vocabulary", "classification", "corrupt_spans", "dynamic_masks", "entailment", "full_sentences",
-    "language_model", "mask_spans", "mask_tokens", "multiple_choice", "next_sentences", "pack", "pad_rows", "prefix_lm",
-    "raw_length", "restore_spans", "sentinel_ids", "similarity", "truncate_pair",
+    "Marks", "Vocabulary", "classification", "corrupt_spans", "dynamic_masks", "entailment", "fill_spans",
+    "full_sentences", "hide_spans", "language_model", "mask_spans", "mask_tokens", "multiple_choice", "next_sentences",
+    "pack", "pad_rows", "prefix_lm", "raw_length", "restore_spans", "sentinel_ids", "similarity", "truncate_pair",
 ]  # fmt: skip

@@ -95,25 +95,33 @@ def corrupt_spans(ids, rng, sentinels, eos=None, rate=RATE, mean_span=MEAN_SPAN)
     if n_spans >= len(sentinels):
         raise InputError(f"{T} tokens have {n_spans} hidden spans, which take {n_spans + 1} sentinels; there are "
                          f"{len(sentinels)}: give shorter rows, or more sentinels")  # fmt: skip
-    length = divide(hidden, n_spans, B, rng)  # (B, spans)
-    before = length.cumsum(1) - length
+    lengths = divide(hidden, n_spans, B, rng)  # (B, spans)
+    before = lengths.cumsum(1) - lengths
     place = np.nonzero(choose(rng.random((B, T - hidden + 1)), np.full(B, n_spans)))[1].reshape(B, n_spans)
-    rows, starts = np.arange(B)[:, None], place + before  # (B, spans)
-    begins = np.zeros((B, T + 1), int)
-    begins[rows, starts] += 1
-    begins[rows, starts + length] -= 1
-    inside = begins.cumsum(1)[:, :T] == 1  # (B, T): hidden
-    first = begins[:, :T] == 1
-    inputs = ids.copy()
-    inputs[first] = np.tile(sentinels[:n_spans], B)
-    inputs = inputs[first | ~inside].reshape(B, -1)
-    targets = np.tile(sentinels[n_spans], (B, hidden + n_spans + 1))
-    is_sentinel = np.zeros(targets.shape, bool)
-    is_sentinel[rows, before + np.arange(n_spans)] = True
-    targets[is_sentinel] = np.tile(sentinels[:n_spans], B)
-    is_sentinel[:, -1] = True
-    targets[~is_sentinel] = ids[inside]
-    return TextToText(ended(inputs, eos), ended(targets, eos))
+    rows = zip(ids.tolist(), (place + before).tolist(), lengths.tolist(), strict=True)
+    inputs, targets = zip(*(hide_spans(*row, sentinels.tolist(), eos) for row in rows), strict=True)
+    return TextToText(np.array(inputs, np.int32), np.array(targets, np.int32))
+
+
+def hide_spans(ids, starts, lengths, sentinels, eos=None):
+    """(inputs, targets) of one text, lists of ints: in the inputs each span is a sentinel, the targets are each
+    sentinel and what it hides, and then the next sentinel, which ends them; eos, if given, ends both.
+
+    ids: a list; starts, lengths: of the spans, from left to right, none touching another; sentinels: their ids, in the
+    order of use, at least one more than there are spans.
+
+    >>> hide_spans([1, 2, 3, 4, 5, 6], starts=[1, 4], lengths=[2, 1], sentinels=[99, 98, 97])
+    ([1, 99, 4, 98, 6], [99, 2, 3, 98, 5, 97])
+    """
+    inputs, targets, end = [], [], 0
+    for start, length, sentinel in zip(starts, lengths, sentinels):
+        inputs += [*ids[end:start], sentinel]
+        end = start + length
+        targets += [sentinel, *ids[start:end]]
+    inputs += ids[end:]
+    targets.append(sentinels[len(starts)])
+    last = [] if eos is None else [eos]
+    return inputs + last, targets + last
 
 
 def divide(total, parts, n_rows, rng):
@@ -147,14 +155,31 @@ def restore_spans(inputs, targets, sentinels, eos=None):
         if used != sentinels[: len(used)] or said != sentinels[: len(used) + 1] or right[:1] != said[:1]:
             raise InputError(f"row {row} has the sentinels {used} in its inputs and {said} in its targets; expected "
                              f"{sentinels[: len(used)]} and then one more in the targets")  # fmt: skip
-        bounds = [right.index(token) for token in said]
-        spans = {token: right[start + 1 : end] for token, start, end in zip(said, bounds, bounds[1:])}
-        if right[bounds[-1] + 1 :]:
+        if right[-1] != said[-1]:
             raise InputError(f"row {row} has targets after its last sentinel {said[-1]}")
-        rows.append([each for token in left for each in spans.get(token, [token])])
+        rows.append(fill_spans(left, right, known))
     if len(set(map(len, rows))) > 1:
         raise InputError("the rows restored have different lengths; restore them one at a time")
     return np.array(rows, np.int32)
+
+
+def fill_spans(inputs, targets, sentinels):
+    """The inputs of one text with what the targets say of each sentinel in its place, a list: the ids from that
+    sentinel, where it is first said, to the next one. One of which they say nothing stays.
+
+    inputs, targets: lists of ints, the targets as a model said them, in any order; sentinels: the ids of all of them.
+
+    >>> fill_spans([5, 100, 6, 101], [100, 7, 8, 101, 9, 102], [100, 101, 102])
+    [5, 7, 8, 6, 9]
+    """
+    spans, current = {}, []
+    for token in targets:
+        if token in sentinels:
+            current = []
+            spans.setdefault(token, current)  # what follows a sentinel that is said again goes nowhere
+        else:
+            current.append(token)
+    return [each for token in inputs for each in spans.get(token, [token])]
 
 
 def prefix_lm(ids, rng, eos=None):
