@@ -1,0 +1,29 @@
+"""Labelled examples: what tasks look like, files of them, sets to try, splits and metrics. No model is known here."""
+
+from scratchgpt.tasks.examples import (
+    PROBLEMS,
+    TASKS,
+    ChoiceExample,
+    PairExample,
+    SentenceExample,
+    SpanExample,
+    TagExample,
+    check_labels,
+    gold,
+    label_names,
+)
+from scratchgpt.tasks.formats import read
+
+__all__ = [
+    "PROBLEMS",
+    "TASKS",
+    "ChoiceExample",
+    "PairExample",
+    "SentenceExample",
+    "SpanExample",
+    "TagExample",
+    "check_labels",
+    "gold",
+    "label_names",
+    "read",
+]

@@ -1,0 +1,44 @@
+"""Files of examples.
+
+    task            file                            what it holds
+    sentence        .tsv .csv .txt .jsonl           text (or sentence), label; optionally id, group
+    pair            .tsv .csv .txt .jsonl           first and second (or sentence_a, sentence_b; premise, hypothesis;
+                                                    sentence1, sentence2), label; optionally id, group
+    choice          .jsonl                          context, choices, label (counted from 0); optionally id, group
+                    .xml                            COPA's questions
+    tag             .jsonl                          tokens, tags; optionally id, group
+                    any other                       CoNLL columns
+    span            .jsonl                          question, context, answers; optionally id, group
+                    .json                           SQuAD 1.1 and 2.0
+
+A column `group` (or `address`) keeps what belongs together on one side of a split.
+"""
+
+from pathlib import Path
+
+from scratchgpt.errors import InputError
+from scratchgpt.tasks.conll import read_columns
+from scratchgpt.tasks.examples import PROBLEMS, TASKS
+from scratchgpt.tasks.fields import examples_of
+from scratchgpt.tasks.rows import read_rows, read_text
+
+
+def read(source, task, problem="single", labelled=True):
+    """[Example] of a file, for one of TASKS.
+
+    problem: one of PROBLEMS, for sentences and pairs: a label is a name, any number of names ("multi": in a column with
+    | between them, in JSONL a list), or a number ("regression"). labelled=False: labels may be missing, and are None.
+    Raises InputError, naming the line, for anything malformed.
+    """
+    if task not in TASKS:
+        raise InputError(f"task is {task!r}; expected {', '.join(TASKS)}")
+    if problem not in PROBLEMS or (problem != "single" and task not in ("sentence", "pair")):
+        raise InputError(f"problem is {problem!r} for the task {task}; expected single, or for a sentence or a pair "
+                         "also multi or regression")  # fmt: skip
+    path, kind = str(source), Path(source).suffix.lower()
+    if task == "tag" and kind != ".jsonl":
+        return read_columns(read_text(path), path, labelled)
+    if kind == ".jsonl" or (task in ("sentence", "pair") and kind not in (".json", ".xml")):
+        return examples_of(read_rows(path), path, task, problem, labelled)
+    expected = {"choice": ".jsonl, or COPA's .xml", "span": ".jsonl, or SQuAD's .json"}
+    raise InputError(f"{path} is no file for the task {task}; expected {expected.get(task, '.tsv, .csv or .jsonl')}")
