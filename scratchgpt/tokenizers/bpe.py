@@ -114,6 +114,18 @@ class BPETokenizer:
         check_text(text)
         return self._encode(text, Specials.allowed(allowed_special, self.special_tokens), self._cache)
 
+    def encode_with_offsets(self, text):
+        """(ids, [(start, end)]) of a text: each token's characters in it, without the white space around them.
+
+        A character whose bytes are several tokens' belongs to each; a token of white space has an empty place.
+        """
+        ids = self.encode(text)
+        lengths = np.array([len(self.vocab[number]) for number in ids], int)
+        owner = np.repeat(np.arange(len(text)), [len(character.encode("utf-8")) for character in text])  # of each byte
+        last = np.cumsum(lengths) - 1
+        firsts, ends = owner[last - lengths + 1].tolist(), (owner[last] + 1).tolist()
+        return ids, [_without_space(text, start, end) for start, end in zip(firsts, ends)]
+
     def encode_iterable(self, iterable, allowed_special=()):
         """Yields the ids of an iterable of str, such as an open file, that is read as one text: the same ids as
         encoding it whole, in flat memory."""
@@ -140,6 +152,12 @@ class BPETokenizer:
             if special is not None:
                 packed.append(array(self._typecode, [self.special_tokens[special]]).tobytes())
         return np.frombuffer(bytearray().join(packed), self._typecode)
+
+    def with_special_tokens(self, names):
+        """A tokenizer that has these special tokens too; those that are new have the ids that follow."""
+        new = [name for name in names if name not in self.special_tokens]
+        specials = self.special_tokens | {name: self.vocab_size + n for n, name in enumerate(new)}
+        return BPETokenizer(self.merges, specials, self._ids)
 
     # -- ids to text
 
@@ -200,6 +218,12 @@ class BPETokenizer:
             return cls(merges, specials, vocab)
         except InputError as error:
             raise InputError(f"{source}: {error}") from None
+
+
+def _without_space(text, start, end):
+    """The place of text[start:end] without white space at its ends: (" a b ", 0, 5) -> (1, 4)."""
+    start = end - len(text[start:end].lstrip())
+    return start, start + len(text[start:end].rstrip())
 
 
 def _check_specials(special_tokens):

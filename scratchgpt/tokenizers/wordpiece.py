@@ -154,14 +154,14 @@ class WordPieceTokenizer:
         cls, sep = self.id_of(CLS), self.id_of(SEP)
         ids, type_ids, offsets = [cls], [0], [(0, 0)]
         for kind, each in enumerate([text] if pair is None else [text, pair]):
-            found, places = self._encode_with_offsets(each, allowed_special)
+            found, places = self.encode_with_offsets(each, allowed_special)
             ids += [*found, sep]
             type_ids += [kind] * (len(found) + 1)
             offsets += [*places, (0, 0)]
         return Encoding(ids, type_ids, offsets)
 
-    def _encode_with_offsets(self, text, allowed_special):
-        """(ids, [(start, end)]): each token's characters in the text."""
+    def encode_with_offsets(self, text, allowed_special=()):
+        """(ids, [(start, end)]) of a text alone: each token's characters in the text."""
         check_text(text)
         ids, offsets, start = [], [], 0
         for ordinary, special in Specials.allowed(allowed_special, self.special_tokens).split(text):
@@ -195,6 +195,12 @@ class WordPieceTokenizer:
         if special not in self.special_tokens:
             raise InputError(f"the vocabulary has no {special}; its special tokens are {list(self.special_tokens)}")
         return self.special_tokens[special]
+
+    def with_special_tokens(self, names):
+        """A tokenizer that has these special tokens too; those that are new have the ids that follow."""
+        new = [name for name in names if name not in self.special_tokens]
+        specials = self.special_tokens | {name: self.vocab_size + n for n, name in enumerate(new)}
+        return WordPieceTokenizer(self._ids, special_tokens=specials, **self.options)
 
     # -- ids to text
 
