@@ -189,7 +189,7 @@ def introduce(trainer):
     model = trainer.model
     active = f", {active_parameters(model):,} of them for a token" if model.config.moe else ""
     print(
-        f"{len(trainer.train_ids):,} training tokens, {len(trainer.val_ids):,} for validation, a vocabulary of "
+        f"{trainer.data.n_train:,} training tokens, {trainer.data.n_val:,} for validation, a vocabulary of "
         f"{model.config.vocab_size:,}; a GPT of {model.params.size:,} parameters{active}, {trainer.threads} threads, "
         f"into {trainer.out}"
     )
@@ -206,18 +206,17 @@ def active_parameters(model):
 
 
 def summarise(trainer, result):
-    from scratchgpt.data import what_loss_means
     from scratchgpt.progress import clock, print_table
 
-    tokens = trainer.done * trainer.tokens_per_step
+    tokens = trainer.done * trainer.data.tokens_per_step
     rows = [
-        *evaluation_rows(result),
+        *result.rows(),
         ("parameters", f"{trainer.model.params.size:,}"),
-        ("trained on", f"{tokens:,} tokens, {tokens / len(trainer.train_ids):.1f} epochs"),
+        ("trained on", f"{tokens:,} tokens, {tokens / trainer.data.n_train:.1f} epochs"),
         ("training time", clock(trainer.seconds)),
     ]
     print_table("whole validation text", rows)
-    print(what_loss_means(result.nats_per_token, trainer.lines))
+    print(trainer.data.verdict(result))
     print(f"\nThe model is in {trainer.out}. A sample of it:\n")
     prompt = "\n" if trainer.tokenizer.encode("\n") else "."  # WordPiece has no white space
     show_sample(trainer.model, trainer.tokenizer, prompt, max_new_tokens=300, temperature=0.8, quiet=True)
@@ -276,16 +275,7 @@ def evaluate_text(args):
     text = load_text(data)
     text = split_text(text)[1] if split == "validation" else text
     result = evaluate(model, tokenizer.encode_array(text), len(text.encode("utf-8")), args.threads)
-    print_table(f"{data}, {'its last tenth' if split == 'validation' else 'whole'}", evaluation_rows(result))
-
-
-def evaluation_rows(result):
-    return [
-        ("nats per token", f"{result.nats_per_token:.4f}"),
-        ("bits per byte", f"{result.bits_per_byte:.4f}"),
-        ("perplexity", f"{result.perplexity:.2f}"),
-        ("measured on", f"{result.tokens:,} tokens, {result.n_bytes:,} bytes"),
-    ]
+    print_table(f"{data}, {'its last tenth' if split == 'validation' else 'whole'}", result.rows())
 
 
 def add_sample(parser):

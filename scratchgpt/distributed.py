@@ -54,6 +54,7 @@ class Shards:
         self.threads = threads if model.xp is np else 1
         self.pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
         self.extra = []  # gradients of shards 1, 2, ...: (flat, views)
+        self.losses = {}  # {objective: its part of the last step's loss}, of models that have several
         self.routed = []  # what model.routed says of each piece of the last step, where there are mixtures of experts
 
     def loss_and_grad(self, micro_batches, seed=None, step=0):
@@ -65,7 +66,7 @@ class Shards:
         store = self.model.params
         micro_batches = [{name: array for name, array in batch.items() if array is not None} for batch in micro_batches]
         gradients = [(store.grad, store.g), *self.extra]
-        self.routed = []
+        self.losses, self.routed = {}, []
         for flat, _ in gradients:
             flat.fill(0)
         whole = [
@@ -85,20 +86,25 @@ class Shards:
             self.extra.append(store.new_grad())
         gradients = [store.g, *(views for _, views in self.extra)]
         mixtures = getattr(self.model.config, "moe", None) is not None
+        objectives = hasattr(self.model, "losses")
 
         def shard(part, g):
-            loss, routed = 0.0, []
+            loss, said, routed = 0.0, [], []
             with silence_float_warnings(self.model.xp):  # per thread; the caller looks at the results
                 for piece in split_rows(part, -(-len(part.batch["input_ids"]) // self.rows_at_once(part.batch))):
                     piece_loss, cache = self.model.loss(piece.batch, denominator, piece.key, piece.first_row)
+                    if objectives:
+                        said.append(self.model.losses(cache))
                     if mixtures:
                         routed.append(self.model.routed(cache))
                     self.model.backward(cache, g)
                     loss = loss + piece_loss
-            return loss, routed
+            return loss, said, routed
 
         with blas_threads(1):
-            losses, routed = zip(*(map if self.pool is None else self.pool.map)(shard, parts, gradients))
+            losses, said, routed = zip(*(map if self.pool is None else self.pool.map)(shard, parts, gradients))
+        for name, loss in (part for each in chain(*said) for part in each.items()):
+            self.losses[name] = self.losses.get(name, 0.0) + loss
         self.routed += chain(*routed)
         return sum(losses)
 

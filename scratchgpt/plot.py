@@ -11,10 +11,11 @@ NAMES = {
 }
 
 
-def draw_loss(path, history, lines, title):
+def draw_loss(path, history, lines, title, curve="loss"):
     """Writes loss.png: training and validation loss (nats per token) against the step, each line named at its end.
 
-    history: the records of metrics.jsonl, {"step", "loss"?, "val_loss"?, "whole"?}; whole marks a validation loss of
+    history: the records of metrics.jsonl, {"step", "loss"?, "val_loss"?, "whole"?}; curve: the key of their training
+    loss, of which the lines speak; whole marks a validation loss of
     the whole text, a point of its own beside the curve over a part of it; lines: {name: nats per token}.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -32,14 +33,14 @@ def draw_loss(path, history, lines, title):
     glances = [record for record in history if not record.get("whole")]
     whole = [record for record in history if record.get("whole")]
     for records, key, name, style in (
-        (glances, "loss", "training", {"color": TRAINING}),
+        (glances, curve, "training", {"color": TRAINING}),
         (glances, "val_loss", "validation, a part", {"color": VALIDATION, "marker": "o", "ms": 3}),
         (whole, "val_loss", "validation, whole", {"color": VALIDATION, "marker": "D", "ms": 5, "ls": "none"}),
     ):
         points = [(record["step"], record[key]) for record in records if key in record]
         if points:
             steps, values = zip(*points)
-            values = smoothed(values) if key == "loss" else values
+            values = smoothed(values) if key == curve else values
             axes.plot(steps, values, lw=1.8, clip_on=False, **style)
             labels.append((values[-1], f"{values[-1]:.2f} {name}", style["color"], "bold"))
     axes.set_xlim(0, last)

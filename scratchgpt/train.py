@@ -15,13 +15,11 @@ from pathlib import Path
 
 from scratchgpt import interop
 from scratchgpt.backend import available_cores, blas_kernels, matmul_flops_per_second, to_host
-from scratchgpt.checkpoint import STATE_FILE, digest_of, restore_state, save_state
-from scratchgpt.data import Batches, as_ids, entropy_lines
+from scratchgpt.checkpoint import STATE_FILE, restore_state, save_state
+from scratchgpt.data import NextTokens
 from scratchgpt.distributed import Shards
 from scratchgpt.errors import InputError, Interrupted, NonFiniteError, SaveError
-from scratchgpt.evaluation import evaluate
 from scratchgpt.files import write_text
-from scratchgpt.models.gpt import training_flops_per_token
 from scratchgpt.ops import watched
 from scratchgpt.optim import AdamW, cosine_schedule
 from scratchgpt.plot import draw_load, draw_loss
@@ -30,9 +28,8 @@ from scratchgpt.progress import Progress
 METRICS_FILE, LOSS_FILE, LOAD_FILE = "metrics.jsonl", "loss.png", "moe_load.png"
 RUN_FILES = (  # a directory that holds one of these holds a run
     STATE_FILE, METRICS_FILE, LOSS_FILE, LOAD_FILE, "config.json", "model.safetensors", "tokenizer.json", "vocab.json",
-    "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json",
+    "vocab.txt", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json",
 )  # fmt: skip
-EVALUATION_WINDOWS = 32  # of the validation text, while training; at the end it is read whole
 
 
 def option(default, group, text, **extra):
@@ -75,27 +72,25 @@ class TrainConfig:
 
 
 class Trainer:
-    """Trains a GPT on token ids with AdamW, warm-up and a cosine, and keeps the run in a directory.
+    """Trains a model with AdamW, warm-up and a cosine, and keeps the run in a directory.
 
-    model: a GPT; tokenizer: what made the ids, or None; train_ids, val_ids: (N,) ints; config: TrainConfig; out: the
-    run's directory, or None to write nothing. resume: a State (checkpoint.load_state(DIR)) to continue from, bit for
-    bit. force: overwrite another run in `out`. record: JSON values to keep in the checkpoint besides its own.
-    Nothing is written before run() or save(). Raises InputError for ids out of range, too few of them, a directory
-    that holds another run, and a state of another model, tokenizer or corpus.
+    model: a GPT, and train_ids, val_ids: (N,) ints; or any model, and data: its dataset, as scratchgpt/data/__init__.py
+    describes it. tokenizer: what made the ids, or None; config: TrainConfig; out: the run's directory, or None to write
+    nothing. resume: a State (checkpoint.load_state(DIR)) to continue from, bit for bit. force: overwrite another run in
+    `out`. record: JSON values to keep in the checkpoint besides its own. Nothing is written before run() or save().
+    Raises InputError for ids out of range, too few of them, a directory that holds another run, and a state of another
+    model, tokenizer or corpus.
     """
 
-    def __init__(self, model, tokenizer, train_ids, val_ids, config=None, *, out=None, resume=None, force=False,
-                 quiet=False, record=None):  # fmt: skip
+    def __init__(self, model, tokenizer, train_ids=None, val_ids=None, config=None, *, data=None, out=None, resume=None,
+                 force=False, quiet=False, record=None):  # fmt: skip
         self.model, self.tokenizer, self.config = model, tokenizer, config or TrainConfig()
         self.out, self.force, self.quiet, self.extra_record = out and Path(out), force, quiet, record or {}
-        config, vocab_size = self.config, model.config.vocab_size
-        self.train_ids = as_ids(train_ids, vocab_size, "the training text's token ids")
-        self.val_ids = as_ids(val_ids, vocab_size, "the validation text's token ids")
-        if len(self.val_ids) < 2:
-            raise InputError(f"the validation text has {len(self.val_ids)} tokens; expected at least 2: give more text")
-        self.val_bytes = None if tokenizer is None else len(tokenizer.decode_bytes(self.val_ids))
-        rows = config.batch_size * config.accumulate
-        self.batches = Batches(self.train_ids, model.config.n_ctx, rows, config.seed)
+        config = self.config
+        if data is None:
+            n_bytes = None if tokenizer is None else len(tokenizer.decode_bytes(val_ids))
+            data = NextTokens(train_ids, val_ids, model.config, config, n_bytes)
+        self.data = data
         self.threads = config.threads or (resume.record["config"]["threads"] if resume else available_cores())
         self.shards = Shards(model, self.threads)
         self.optimizer = AdamW(
@@ -104,7 +99,6 @@ class Trainer:
         self.done = self.saved = 0  # updates made; the step of the last checkpoint
         self.seconds = 0.0  # spent training, over all sittings
         self.history, self.lines, self.matmul_rate, self.stop_signal = [], None, 0.0, None
-        self.tokens_per_step = rows * model.config.n_ctx
         self.resumed, self.same_kernels = resume is not None, True
         self.begun = False  # the run's directory holds this run, from which it can be resumed
         if resume is not None:
@@ -113,11 +107,6 @@ class Trainer:
             refuse_other_run(self.out)
 
     # ---- one update
-
-    def micro_batches(self):
-        """The batches of the next update: `accumulate` of batch_size rows."""
-        rows, size = self.batches.at(self.done), self.config.batch_size
-        return [{"input_ids": rows[start : start + size]} for start in range(0, len(rows), size)]
 
     def learning_rate(self):
         config = self.config
@@ -129,7 +118,7 @@ class Trainer:
         Raises NonFiniteError, and leaves the weights as they are, when the loss or the gradient is not finite.
         """
         config = self.config
-        loss = number(self.shards.loss_and_grad(self.micro_batches(), config.seed, self.done))
+        loss = number(self.shards.loss_and_grad(self.data.at(self.done), config.seed, self.done))
         norm = number(self.optimizer.norm())  # waits for the device: no bad update is made
         if not math.isfinite(norm) or not math.isfinite(loss):
             raise NonFiniteError(self._non_finite(loss, norm))
@@ -140,7 +129,7 @@ class Trainer:
         return loss, norm
 
     def _non_finite(self, loss, norm):
-        cause = first_non_finite(self.model, self.micro_batches(), self.config.seed, self.done)
+        cause = first_non_finite(self.model, self.data.at(self.done), self.config.seed, self.done)
         return (
             f"step {self.done + 1}: the loss is {loss:.4g}, the gradient's norm {norm:.4g}: {cause}; "
             f"the update was not made; {self._last_good()}"
@@ -155,7 +144,7 @@ class Trainer:
     # ---- the loop
 
     def run(self):
-        """Trains until config.steps, then evaluates on the whole validation text and returns that Evaluation.
+        """Trains until config.steps, then evaluates on the whole validation text and returns the dataset's result.
 
         Raises NonFiniteError (see step), SaveError when a file cannot be written, and Interrupted after Ctrl-C or
         SIGTERM, each with the last checkpoint intact.
@@ -167,8 +156,7 @@ class Trainer:
         return self._finish()
 
     def _start(self):
-        config = self.model.config
-        self.lines = entropy_lines(self.train_ids, config.vocab_size)
+        self.lines = self.data.lines
         self._measure_products(seconds=0.1)
         if self.out is None:
             return
@@ -186,7 +174,7 @@ class Trainer:
         self.begun = True
 
     def _loop(self, progress):
-        config = self.config
+        config, tokens_per_step = self.config, self.data.tokens_per_step
         begun, first, since, since_step = time.monotonic(), self.done, time.monotonic(), self.done
         while self.done < config.steps:
             lr = self.learning_rate()
@@ -195,12 +183,13 @@ class Trainer:
             evaluates = self.done % config.eval_every == 0 and not last
             if self.done == 1 or self.done % config.log_every == 0 or evaluates or last:
                 now = time.monotonic()
-                rate = (self.done - since_step) * self.tokens_per_step / max(now - since, 1e-9)
+                rate = (self.done - since_step) * tokens_per_step / max(now - since, 1e-9)
                 self.seconds += now - since
                 record = {
-                    "step": self.done, "tokens": self.done * self.tokens_per_step, "loss": loss, "lr": lr,
+                    "step": self.done, "tokens": self.done * tokens_per_step, "loss": loss, "lr": lr,
                     "grad_norm": norm, "tokens_per_s": round(rate, 1), "mfu": self._mfu(rate),
                 }  # fmt: skip
+                record |= {f"{name}_loss": number(value) for name, value in self.shards.losses.items()}
                 if self.shards.routed:
                     record |= self._routing(loss)
                 if evaluates:
@@ -223,7 +212,7 @@ class Trainer:
 
     def _mfu(self, rate):
         """Model FLOPs utilization (Chowdhery et al. 2022): what the model needs per second / what a product reaches."""
-        needed = rate * training_flops_per_token(self.model.config)
+        needed = rate * self.data.flops_per_token
         if needed > self.matmul_rate:  # it was measured while other programs took part of the machine
             self._measure_products()
         return round(needed / self.matmul_rate, 4)
@@ -238,10 +227,10 @@ class Trainer:
     def _glance(self):
         """The loss on a fixed part of the validation text. The rate of a product is measured again: it may grow."""
         self._measure_products()
-        return self._evaluate(max_windows=EVALUATION_WINDOWS).nats_per_token
+        return self._evaluate(whole=False).nats_per_token
 
-    def _evaluate(self, n_bytes=None, max_windows=None):
-        evaluation = evaluate(self.model, self.val_ids, n_bytes, self.threads, max_windows)
+    def _evaluate(self, whole):
+        evaluation = self.data.evaluate(self.model, self.threads, whole)
         if not math.isfinite(evaluation.nats_per_token):
             raise NonFiniteError(
                 f"step {self.done}: the loss on the validation text is {evaluation.nats_per_token:.4g}: the weights "
@@ -256,24 +245,19 @@ class Trainer:
                 file.write(json.dumps(record) + "\n")
 
     def _finish(self):
-        whole = self._evaluate(self.val_bytes)
+        whole = self._evaluate(whole=True)
         if not any(record.get("whole") and record["step"] == self.done for record in self.history):
-            self._log(
-                {"step": self.done, "val_loss": whole.nats_per_token, "whole": True, "val_tokens": whole.tokens,
-                 "bits_per_byte": whole.bits_per_byte, "perplexity": whole.perplexity}
-            )  # fmt: skip
+            self._log({"step": self.done, "val_loss": whole.nats_per_token, "whole": True} | whole.figures())
         self.draw()
         return whole
 
     def draw(self):
         """Draws loss.png in the run's directory, and moe_load.png where there are mixtures of experts."""
         if self.out is not None:
-            config = self.model.config
-            shape = f"{config.n_layer} layers, {config.n_head} heads, width {config.n_embd}, context {config.n_ctx}"
             with self._writing(self.out / LOSS_FILE):
-                draw_loss(self.out / LOSS_FILE, self.history, self.lines, f"GPT, {shape}, {config.vocab_size:,} tokens")
+                draw_loss(self.out / LOSS_FILE, self.history, self.lines, self.data.title, self.data.curve)
                 if self.shards.routed:
-                    draw_load(self.out / LOAD_FILE, {"": self.history}, config.moe.top_k)
+                    draw_load(self.out / LOAD_FILE, {"": self.history}, self.model.config.moe.top_k)
 
     # ---- signals
 
@@ -313,7 +297,7 @@ class Trainer:
         return {
             "step": self.done, "seconds": round(self.seconds, 3), "model": asdict(self.model.config),
             "config": asdict(self.config) | {"threads": self.threads}, "tokenizer": tokenizer_digest(self.tokenizer),
-            "corpus": digest_of(self.train_ids, self.val_ids), "blas": blas_kernels(), **self.extra_record,
+            "corpus": self.data.digest(), "blas": blas_kernels(), **self.extra_record,
         }  # fmt: skip
 
     def save(self):
@@ -350,7 +334,7 @@ class Trainer:
         checks = (
             ("model", asdict(self.model.config), "another model", "build the model it was saved from"),
             ("tokenizer", tokenizer_digest(self.tokenizer), "another tokenizer", "use the tokenizer it was saved with"),
-            ("corpus", digest_of(self.train_ids, self.val_ids), "another text", "give the data it was trained on"),
+            ("corpus", self.data.digest(), "another text", "give the data it was trained on"),
         )
         for key, mine, what, advice in checks:
             if state.record[key] != mine:

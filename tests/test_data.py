@@ -9,16 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scratchgpt.data import (
-    IGNORED,
     Batches,
-    as_ids,
     entropy_lines,
     load_text,
-    sliding_windows,
     split_text,
     what_loss_means,
 )
 from scratchgpt.errors import InputError
+from scratchgpt.evaluation import as_ids, sliding_windows
+from scratchgpt.models import IGNORED
 
 
 def test_embedded_plays_are_there_and_their_last_tenth_is_held_out():

@@ -13,8 +13,20 @@ PACKAGE = Path(scratchgpt.__file__).parent
 # Lowest first: a module imports modules before its own, or parts of its own package.
 ORDER = [
     *("errors", "files", "backend", "ops", "params", "optim", "blocks", "models", "tokenizers", "objectives", "tasks"),
-    *("data", "interop", "checkpoint", "sampling", "distributed", "evaluation", "plot", "progress", "train", "run"),
-    *("check", "embed", "infill", "homework", "lesson", "doctor", "bench", "cli"),
+    *(
+        "checkpoint",
+        "evaluation",
+        "data",
+        "interop",
+        "sampling",
+        "distributed",
+        "plot",
+        "progress",
+        "train",
+        "run",
+        "check",
+    ),
+    *("embed", "infill", "homework", "lesson", "doctor", "bench", "cli"),
 ]
 MAY_IMPORT_TORCH = {"bench/worker.py", "bench/torch_gpt.py", "check/lockstep/gpt.py", "check/lockstep/definitions.py",
                     "check/lockstep/twin.py"}  # fmt: skip

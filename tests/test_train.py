@@ -288,7 +288,7 @@ def test_a_validation_loss_that_is_not_finite_stops_the_run(tmp_path):
 def test_a_weight_that_is_not_finite_is_named():
     run = trainer()
     run.model.params["blocks.1.mlp.up.weight"][0, 0] = np.nan
-    assert "blocks.1.mlp.up.weight" in first_non_finite(run.model, run.micro_batches(), 0, 0)
+    assert "blocks.1.mlp.up.weight" in first_non_finite(run.model, run.data.at(run.done), 0, 0)
 
 
 def test_ctrl_c_saves_and_says_how_to_resume(tmp_path):

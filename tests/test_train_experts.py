@@ -83,7 +83,7 @@ def test_evaluation_leaves_balancing_out():
     run = trainer(replace(SOFTMAX, balance=50.0))
     free = trainer(replace(SOFTMAX, balance=0.0))
     assert np.array_equal(free.model.params.data, run.model.params.data)
-    assert evaluate(run.model, run.val_ids) == evaluate(free.model, run.val_ids)
+    assert evaluate(run.model, run.data.val_ids) == evaluate(free.model, run.data.val_ids)
 
 
 @pytest.mark.parametrize("moe", [replace(SOFTMAX, balance=1.0), replace(SIGMOID, n_groups=1, top_groups=1)],
