@@ -295,12 +295,12 @@ def test_report_exits_0_when_everybody_passed(submissions):
 
 
 def test_report_has_a_column_for_a_variant_and_counts_the_best_of_several(submissions, capsys):
-    rms = (CATALOGUE / "layer_norm" / "right_rms_norm.py").read_text()
-    (submissions / "bob" / "rms.py").write_text(rms)
+    variant = (CATALOGUE / "layer_norm" / "right_channels_first.py").read_text()
+    (submissions / "bob" / "channels.py").write_text(variant)
     (submissions / "bob" / "again.py").write_text((submissions / "ann.py").read_text())
     assert main(["homework", "report", str(submissions)]) == 1
     lines = [line.split() for line in capsys.readouterr().out.replace("┃", "│").replace("│", "").splitlines()]
-    assert ["student", "layer_norm", "layer_norm/rms_norm"] in lines
+    assert ["student", "layer_norm", "layer_norm/channels_first"] in lines
     assert ["bob", "PASS", "PASS"] in lines
 
 

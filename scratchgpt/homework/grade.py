@@ -65,7 +65,7 @@ class Report:
 
 
 def check(path, name=None, seed=0):
-    """The Report on a student's file. name: "layer_norm" or "layer_norm/rms_norm"; by default the file says it itself.
+    """The Report on a student's file. name: "layer_norm" or "rms_norm/gemma"; by default the file says it itself.
 
     InputError: the file is missing, is not text or does not parse, or the exercise does not exist.
     """

@@ -25,7 +25,7 @@ ARRAY_MODULE = '''def array_module(x):
 
 
 def starter(exercise, label, keep_forward=False):
-    """The text of the file. label: "layer_norm" or "layer_norm/rms_norm"; keep_forward: it is given."""
+    """The text of the file. label: "layer_norm" or "rms_norm/gemma"; keep_forward: it is given."""
     kept = [function for function in exercise.cut if keep_forward and function.__name__.endswith("_forward")]
     if keep_forward and (not kept or "/" in label):
         raise InputError(f"{label} has no forward of the library's to keep; leave out --keep-forward")

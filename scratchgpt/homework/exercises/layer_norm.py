@@ -1,7 +1,6 @@
-"""Layer norm, forward and backward; the variant is RMSNorm."""
+"""Layer norm, forward and backward; the variant has its channels on axis 1."""
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
@@ -15,6 +14,7 @@ STD = {  # how the standard deviation can go wrong, on both ways
     "1e-5": "eps is a fixed 1e-5; use the argument",
     "squared": "the square root is missing in the denominator",
     "sum": "the squares are summed; the mean of them belongs there",
+    "ddof": "the variance is the unbiased one (divided by C - 1); layer norm divides by C",
 }
 AXES = {"batch": 0, "positions": 1, "rows": (0, 1), "all": None, "features": -1}
 OVER = {
@@ -25,7 +25,6 @@ OVER = {
 }
 STATISTICS = {axes: f"the statistics run {over}" for axes, over in OVER.items()}
 BACK = {axes: f"the means of the way back run {over}" for axes, over in OVER.items()}
-DDOF = {"ddof": "the variance is the unbiased one (divided by C - 1); layer norm divides by C"}
 CENTRE = {
     False: "the mean is not subtracted (that is RMSNorm)",
     "variance": "the mean is subtracted inside the variance alone; xhat needs it too",
@@ -61,13 +60,10 @@ def normalised(case, std, statistics, centre):
 
 def out(case, std="", statistics="features", centre=True):
     xhat, _ = normalised(case, std, statistics, centre)
-    terms = {"xhat * weight": xhat * case["weight"]}
-    return terms | {"bias": np.broadcast_to(case["bias"], xhat.shape)} if "bias" in case else terms
+    return {"xhat * weight": xhat * case["weight"], "bias": np.broadcast_to(case["bias"], xhat.shape)}
 
 
-def dx(
-    case, std="", statistics="features", centre=True, means="features", weight=1, power=1, factor="", third="variance"
-):
+def dx(case, std="", statistics="features", centre=True, means="features", weight=1, power=1, factor=""):
     xhat, rstd = normalised(case, std, statistics, centre)
     x, centred, dxhat = case["x"], xhat / rstd, case["dout"] * case["weight"] ** weight
 
@@ -77,7 +73,7 @@ def dx(
     by_factor = {"x - mean": centred, "x - mean twice": centred / rstd, "x": x}.get(factor, xhat)
     projection = mean(dxhat * (x if factor == "x inside" else xhat))
     along = by_factor * (dxhat * xhat if factor == "no mean" else projection)
-    terms = {"direct": dxhat, "mean": mean(dxhat), third: along}
+    terms = {"direct": dxhat, "mean": mean(dxhat), "variance": along}
     return {name: term * rstd**power for name, term in terms.items()} | {"dout": case["dout"]}
 
 
@@ -91,8 +87,7 @@ def dbias(case, rows="", weight=0):
     return counted(case["dout"] * case["weight"] ** weight, rows).sum(0)
 
 
-FORWARD = {"std": STD | DDOF, "statistics": STATISTICS, "centre": CENTRE}
-RMS_FORWARD = {"std": STD, "statistics": STATISTICS, "centre": {True: "the mean is subtracted; RMSNorm leaves it"}}
+FORWARD = {"std": STD, "statistics": STATISTICS, "centre": CENTRE}
 BACKWARD = {
     "means": BACK,
     "weight": {0: "weight is missing on the way back: dxhat = dout * weight", 2: "weight is applied twice"},
@@ -102,9 +97,6 @@ BACKWARD = {
         -1: "multiplied by sqrt(var + eps) instead of divided by it",
     },
 }
-RMS_BACKWARD = BACKWARD | {
-    "power": {power: text.replace("var", "mean(x^2)") for power, text in BACKWARD["power"].items()}
-}
 FACTOR = {
     "x - mean": "the variance term has x - mean where it needs xhat",
     "x - mean twice": "the variance term has x - mean twice where it needs xhat twice",
@@ -112,14 +104,12 @@ FACTOR = {
     "x inside": "the variance term has mean(dxhat * x) where it needs mean(dxhat * xhat)",
     "no mean": "the mean inside the variance term is missing: it is xhat * mean(dxhat * xhat)",
 }
-RMS_FACTOR = {
-    "x": "the square term has x where it needs xhat",
-    "x - mean twice": "the square term has x twice where it needs xhat twice",
-    "no mean": "the mean inside the square term is missing: it is xhat * mean(dxhat * xhat)",
-}
-DWEIGHT = {"rows": ROWS, "weight": {1: "dweight must not contain weight itself"}}
-DWEIGHT_FACTOR = {
-    "x": "uses x where it needs the normalised xhat", "1": "the factor xhat is missing (that is dbias)",
+DWEIGHT = {
+    "rows": ROWS, "weight": {1: "dweight must not contain weight itself"},
+    "factor": {
+        "x": "uses x where it needs the normalised xhat", "1": "the factor xhat is missing (that is dbias)",
+        "x - mean": "uses x - mean; it still needs the 1/std",
+    },
 }  # fmt: skip
 
 OUTPUTS = (
@@ -134,21 +124,8 @@ OUTPUTS = (
         invariants=((lambda dx, case: np.allclose(dx.sum(-1), 0, atol=1e-8),
                      "every row of dx sums to 0, because adding a constant to a row does not change layer norm"),),
     ),
-    Output(
-        "dweight", dweight, scales=MEANS,
-        knobs=FORWARD | DWEIGHT | {"factor": DWEIGHT_FACTOR | {"x - mean": "uses x - mean; it still needs the 1/std"}},
-    ),
+    Output("dweight", dweight, knobs=FORWARD | DWEIGHT, scales=MEANS),
     Output("dbias", dbias, knobs={"rows": ROWS, "weight": {1: "dbias must not contain weight"}}, scales=MEANS),
-)  # fmt: skip
-RMS_OUTPUTS = (
-    Output("out", partial(out, centre=False), {"xhat * weight": 1}, RMS_FORWARD),
-    Output(
-        "dx", partial(dx, centre=False, third="square"), {"direct": 1, "square": -1, "mean": 0, "dout": 0},
-        RMS_FORWARD | RMS_BACKWARD | {"factor": RMS_FACTOR}, DX_SCALES,
-    ),
-    Output(
-        "dweight", partial(dweight, centre=False), {}, RMS_FORWARD | DWEIGHT | {"factor": DWEIGHT_FACTOR}, MEANS,
-    ),
 )  # fmt: skip
 
 EXERCISE = Exercise(
@@ -170,35 +147,53 @@ There are three ways from x to out: directly, through the mean and through the v
 )
 
 
-# ---- the variants
+# ---- the variant
 
 
-def rms_norm_forward(x, weight, eps=1e-5):
-    """out = x / sqrt(mean(x^2) + eps) * weight over the last axis (Zhang & Sennrich 2019, eq. 4)."""
-    C = len(weight)
-    # x beside -x has mean 0 and variance mean(x^2), so the first half of its layer norm is the RMSNorm of x
-    both, cache = layer_norm_forward(np.concatenate((x, -x), -1), np.tile(weight, 2), np.zeros(2 * C), eps)
-    return both[..., :C].copy(), cache
+def channels_first_forward(x, weight, bias, eps=1e-5):
+    """out = (x - mean) / sqrt(var + eps) * weight + bias over axis 1 of x (B, C, T)."""
+    out, cache = layer_norm_forward(x.swapaxes(1, 2), weight, bias, eps)
+    return out.swapaxes(1, 2).copy(), cache
 
 
-def rms_norm_backward(dout, cache):
-    """Returns dx (B, T, C), dweight (C,)."""
-    dboth, dweight, _ = layer_norm_backward(np.concatenate((dout, 0 * dout), -1), cache)
-    dx, dminus = np.split(dboth, 2, -1)
-    return dx - dminus, dweight[: dout.shape[-1]]
+def channels_first_backward(dout, cache):
+    """Returns dx (B, C, T), dweight (C,), dbias (C,)."""
+    dx, dweight, dbias = layer_norm_backward(dout.swapaxes(1, 2), cache)
+    return dx.swapaxes(1, 2).copy(), dweight, dbias
 
 
-RMS_NORM = replace(
+def turned(case):
+    """A case with its (B, C, T) as (B, T, C), or the other way round."""
+    return case | {name: value.swapaxes(1, 2).copy() for name, value in case.items() if np.ndim(value) == 3}
+
+
+def turned_output(output):
+    """The Output for arrays that are (B, C, T)."""
+
+    def model(case, **flavours):
+        result = output.model(turned(case), **flavours)
+        return turned(result) if isinstance(result, dict) else result
+
+    def of_turned(holds):
+        return lambda value, case: holds(value.swapaxes(1, 2), turned(case))
+
+    return replace(output, model=model, invariants=tuple((of_turned(holds), hint) for holds, hint in output.invariants))
+
+
+CHANNELS_FIRST = replace(
     EXERCISE,
-    title="RMSNorm, forward and backward",
-    task="""RMSNorm (Zhang & Sennrich 2019, eq. 4) over the last axis: x (B, T, C), weight (C,), eps a number.
+    title="Layer norm of channels that come first, forward and backward",
+    task="""Layer norm (Ba et al. 2016, eq. 3-4) as convolutions need it (Liu et al. 2022): x (B, C, T), weight and bias
+(C,), eps a number. Each position of each sequence is normalised over its C channels, which are axis 1.
 
-out = x / sqrt(mean(x^2) + eps) * weight: no mean is subtracted, no bias is added.
+There are three ways from x to out: directly, through the mean and through the variance. dx sums to 0 over axis 1.
 """,
-    cut=(rms_norm_forward, rms_norm_backward),
-    inputs=lambda draw, **sizes: {name: value for name, value in inputs(draw, **sizes).items() if name != "bias"},
-    calls=lambda case: pair("rms_norm", ("x", "weight"), ("eps",)),
-    outputs=RMS_OUTPUTS,
+    cut=(channels_first_forward, channels_first_backward),
+    inputs=lambda draw, **sizes: turned(inputs(draw, **sizes)),
+    calls=lambda case: pair("channels_first", ("x", "weight", "bias"), ("eps",)),
+    outputs=tuple(map(turned_output, OUTPUTS)),
+    dims=lambda case: EXERCISE.dims(turned(case)),
+    readable=lambda case: EXERCISE.readable(turned(case)),
     ops=(),
 )
-EXERCISE = replace(EXERCISE, variants={"rms_norm": RMS_NORM})
+EXERCISE = replace(EXERCISE, variants={"channels_first": CHANNELS_FIRST})

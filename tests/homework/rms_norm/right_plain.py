@@ -1,8 +1,8 @@
-# scratchgpt homework: layer_norm/rms_norm
+# scratchgpt homework: rms_norm
 import numpy as np
 
 
-def rms_norm_forward(x, weight, eps=1e-5):
+def rms_norm_forward(x, weight, eps=1e-6):
     rms = np.sqrt(np.mean(np.square(x), axis=-1, keepdims=True) + eps)
     return x / rms * weight, (x, weight, rms)
 

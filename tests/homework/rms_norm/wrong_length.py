@@ -1,13 +1,13 @@
-# scratchgpt homework: layer_norm/rms_norm
-# mistake out: std=sum
-# mistake dx: square:C + std=sum
-# mistake dweight: std=sum
+# scratchgpt homework: rms_norm
+# mistake out: root=sum
+# mistake dx: square:C + root=sum
+# mistake dweight: root=sum
 """Divided by the length of the row; the gradient is that of a row of length 1."""
 
 import numpy as np
 
 
-def rms_norm_forward(x, weight, eps=1e-5):
+def rms_norm_forward(x, weight, eps=1e-6):
     length = np.sqrt(np.sum(x**2, axis=-1, keepdims=True) + eps)
     return x / length * weight, (x / length, length, weight)
 

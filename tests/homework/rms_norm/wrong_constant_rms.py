@@ -1,4 +1,4 @@
-# scratchgpt homework: layer_norm/rms_norm
+# scratchgpt homework: rms_norm
 # mistake dx: square:0
 # mistake dweight: factor=x
 """The root mean square is taken for a constant; dweight uses x."""
@@ -6,7 +6,7 @@
 import numpy as np
 
 
-def rms_norm_forward(x, weight, eps=1e-5):
+def rms_norm_forward(x, weight, eps=1e-6):
     rms = np.sqrt((x * x).mean(-1, keepdims=True) + eps)
     return weight * x / rms, (x, rms, weight)
 

@@ -1,13 +1,13 @@
-# scratchgpt homework: layer_norm/rms_norm
-# mistake out: centre=True
-# mistake dx: centre=True + mean:-1
-# mistake dweight: centre=True
+# scratchgpt homework: rms_norm
+# mistake out: centre=both
+# mistake dx: centre=both + mean:-1
+# mistake dweight: centre=both
 """Layer norm's code under another name, without the bias."""
 
 import numpy as np
 
 
-def rms_norm_forward(x, weight, eps=1e-5):
+def rms_norm_forward(x, weight, eps=1e-6):
     xhat = x - x.mean(-1, keepdims=True)
     rstd = 1 / np.sqrt((xhat * xhat).mean(-1, keepdims=True) + eps)
     xhat *= rstd
