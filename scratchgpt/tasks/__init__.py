@@ -13,8 +13,12 @@ from scratchgpt.tasks.examples import (
     label_names,
 )
 from scratchgpt.tasks.formats import read
+from scratchgpt.tasks.metrics import score
+from scratchgpt.tasks.sets import SETS
+from scratchgpt.tasks.splits import split
 
 __all__ = [
+    "SETS",
     "PROBLEMS",
     "TASKS",
     "ChoiceExample",
@@ -26,4 +30,6 @@ __all__ = [
     "gold",
     "label_names",
     "read",
+    "score",
+    "split",
 ]

@@ -21,10 +21,11 @@ from scratchgpt.tasks.conll import read_columns
 from scratchgpt.tasks.examples import PROBLEMS, TASKS
 from scratchgpt.tasks.fields import examples_of
 from scratchgpt.tasks.rows import read_rows, read_text
+from scratchgpt.tasks.sets import SETS, read_set
 
 
 def read(source, task, problem="single", labelled=True):
-    """[Example] of a file, for one of TASKS.
+    """[Example] of a file, or of a set by its name (sets.py), for one of TASKS.
 
     problem: one of PROBLEMS, for sentences and pairs: a label is a name, any number of names ("multi": in a column with
     | between them, in JSONL a list), or a number ("regression"). labelled=False: labels may be missing, and are None.
@@ -35,6 +36,8 @@ def read(source, task, problem="single", labelled=True):
     if problem not in PROBLEMS or (problem != "single" and task not in ("sentence", "pair")):
         raise InputError(f"problem is {problem!r} for the task {task}; expected single, or for a sentence or a pair "
                          "also multi or regression")  # fmt: skip
+    if source in SETS:
+        return read_set(source, task, problem)
     path, kind = str(source), Path(source).suffix.lower()
     if task == "tag" and kind != ".jsonl":
         return read_columns(read_text(path), path, labelled)

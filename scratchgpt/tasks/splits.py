@@ -1,0 +1,43 @@
+"""A training and a validation part of labelled examples."""
+
+import math
+import re
+
+import numpy as np
+
+from scratchgpt.errors import InputError
+
+HELD_OUT = 0.1  # the share of the groups, or of the examples, that validates
+
+
+def split(examples, share=HELD_OUT, seed=0):
+    """(training examples, validation examples), both in their old order.
+
+    Where every example has a group, whole groups are held out: the last of them in the order of their names (numbers in
+    a name by their value), so that years are told from what came before, as a text's last tenth is. Otherwise examples
+    are drawn by `seed`. `share` of the groups or examples is rounded up. Raises InputError where nothing would be left
+    on one side.
+    """
+    if not 0 < share < 1:
+        raise InputError(f"the share to hold out is {share}; expected more than 0 and less than 1")
+    groups = sorted({example.group for example in examples} - {None}, key=in_order)
+    if len(groups) > 1 and all(example.group is not None for example in examples):
+        chosen = set(groups[-held_out(len(groups), share) :])
+        held = [example.group in chosen for example in examples]
+    else:
+        if len(examples) < 2:
+            raise InputError(f"there is {len(examples)} example to split; expected two or more")
+        drawn = np.random.default_rng(seed).permutation(len(examples))
+        held = drawn < held_out(len(examples), share)  # of any permutation, as many places have a small number
+    train = [example for example, out in zip(examples, held) if not out]
+    return train, [example for example, out in zip(examples, held) if out]
+
+
+def held_out(count, share):
+    """How many of `count` are held out: at least one, and not all."""
+    return min(count - 1, math.ceil(round(share * count, 9)))
+
+
+def in_order(name):
+    """A key that sorts "document 9" before "document 10"."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
