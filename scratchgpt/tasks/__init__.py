@@ -18,8 +18,8 @@ from scratchgpt.tasks.sets import SETS
 from scratchgpt.tasks.splits import split
 
 __all__ = [
-    "SETS",
     "PROBLEMS",
+    "SETS",
     "TASKS",
     "ChoiceExample",
     "PairExample",

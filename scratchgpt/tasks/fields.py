@@ -18,13 +18,14 @@ def examples_of(rows, path, task, problem="single", labelled=True):
     labelled: every row must have a label (tags, answers); otherwise those that have none get None. Raises InputError,
     naming the line, for anything missing, empty, of another kind, or that does not fit the rest of the row.
     """
+    return [example_of(values, f"{path}, line {line}", str(line), task, problem, labelled) for line, values in rows]
+
+
+def example_of(values, where, default_id, task, problem="single", labelled=True):
+    """The Example of one row's values; default_id: its id where the values have none."""
     build = {"sentence": sentence, "pair": pair, "choice": choice, "tag": tag, "span": span}[task]
-    examples = []
-    for line, values in rows:
-        where = f"{path}, line {line}"
-        said = {"id": name_of(values, ("id",), where) or str(line), "group": name_of(values, GROUPS, where)}
-        examples.append(build(values, where, problem, labelled)(**said, where=where))
-    return examples
+    said = {"id": name_of(values, ("id",), where) or default_id, "group": name_of(values, GROUPS, where)}
+    return build(values, where, problem, labelled)(**said, where=where)
 
 
 def sentence(values, where, problem, labelled):

@@ -18,10 +18,12 @@ from pathlib import Path
 
 from scratchgpt.errors import InputError
 from scratchgpt.tasks.conll import read_columns
+from scratchgpt.tasks.copa import read_copa
 from scratchgpt.tasks.examples import PROBLEMS, TASKS
 from scratchgpt.tasks.fields import examples_of
 from scratchgpt.tasks.rows import read_rows, read_text
 from scratchgpt.tasks.sets import SETS, read_set
+from scratchgpt.tasks.squad import read_squad
 
 
 def read(source, task, problem="single", labelled=True):
@@ -43,5 +45,9 @@ def read(source, task, problem="single", labelled=True):
         return read_columns(read_text(path), path, labelled)
     if kind == ".jsonl" or (task in ("sentence", "pair") and kind not in (".json", ".xml")):
         return examples_of(read_rows(path), path, task, problem, labelled)
+    if (task, kind) == ("span", ".json"):
+        return read_squad(read_text(path), path, labelled)
+    if (task, kind) == ("choice", ".xml"):
+        return read_copa(read_text(path), path, labelled)
     expected = {"choice": ".jsonl, or COPA's .xml", "span": ".jsonl, or SQuAD's .json"}
     raise InputError(f"{path} is no file for the task {task}; expected {expected.get(task, '.tsv, .csv or .jsonl')}")
