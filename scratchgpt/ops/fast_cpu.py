@@ -63,18 +63,20 @@ def embedding_forward(ids, wte, wpe=None, start=0):
 
 def embedding_backward(dout, cache):
     """Rows of equal ids are summed as a product with the one-hot matrix of the ids that occur: np.add.at takes 30x as
-    long."""
+    long. Sorted first, the rows of a product have few different ids, and the product is small."""
     ids, wte_shape, wpe_shape, start = cache
     dwte, dwpe = np.zeros(wte_shape, dout.dtype), None
     if wpe_shape is not None:
         dwpe = np.zeros(wpe_shape, dout.dtype)
         dwpe[start : start + ids.shape[1]] = np.add.reduce(dout, 0)
-    ids, rows = ids.reshape(-1), as_rows(dout)
-    for part in row_blocks(len(ids), 1, 1024):
+    rows = as_rows(dout)
+    order = np.argsort(ids, axis=None, kind="stable")
+    ids = ids.reshape(-1)[order]
+    for part in row_blocks(len(ids), 1, 512):
         used, position = np.unique(ids[part], return_inverse=True)
         one_hot = np.zeros((len(used), len(position)), dout.dtype)
         one_hot[position, np.arange(len(position))] = 1
-        dwte[used] += one_hot @ rows[part]
+        dwte[used] += one_hot @ rows[order[part]]
     return dwte, dwpe
 
 
