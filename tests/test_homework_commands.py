@@ -344,6 +344,12 @@ def test_right_op_trains_as_the_library_does(right_layer_norm, tmp_path, capfd):
     assert (tmp_path / "out" / "loss.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(("solution", "expected"), [("right_plain", "the same curve"), ("wrong_sum", "curves differ")])
+def test_rms_norm_trains_in_a_llama(solution, expected, tmp_path, capfd):
+    code, out, _ = train(CATALOGUE / "rms_norm" / f"{solution}.py", tmp_path, capfd, steps=12)
+    assert code == 0 and "a Llama of" in out and expected in out
+
+
 def test_wrong_op_is_trained_with_and_differs(wrong_layer_norm, tmp_path, capfd):
     wrong_layer_norm.write_text(wrong_layer_norm.read_text().replace("dx = dxhat -", "dx = -dxhat -"))
     code, out, _ = train(wrong_layer_norm, tmp_path, capfd, steps=12)

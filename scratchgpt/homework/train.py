@@ -1,4 +1,4 @@
-"""A real small GPT with a student's op in it, trained beside the same GPT with the library's.
+"""A real small GPT (or Llama) with a student's op in it, trained beside the same model with the library's.
 
 The training runs in a process of its own (`python -m scratchgpt.homework.train`), which may import the library but has
 the limits on time and memory that a check has.
@@ -138,25 +138,34 @@ def draw(path, name, yours, library):
     write_atomically(path, lambda temporary: figure.savefig(temporary, format="png"))
 
 
+def small_model(exercise):
+    """(class, configuration) of a small model in which the exercise's ops are at work."""
+    from scratchgpt.models.gpt import GPT, GPTConfig
+    from scratchgpt.models.llama import Llama, LlamaConfig
+    from scratchgpt.models.moe import MoEConfig
+
+    if "rms_norm_forward" in exercise.ops:
+        return Llama, LlamaConfig(**SHAPE, n_inner=2 * SHAPE["n_embd"])
+    return GPT, GPTConfig(
+        **SHAPE,
+        dropout=DROPOUT if any("dropout" in op for op in exercise.ops) else 0.0,
+        moe=MoEConfig(4, 2) if "choose_experts" in exercise.ops else None,
+    )
+
+
 def main(path, name, steps, seed, out):
     from scratchgpt.data import load_text
-    from scratchgpt.models.gpt import GPT, GPTConfig
-    from scratchgpt.models.moe import MoEConfig
     from scratchgpt.ops import table
     from scratchgpt.tokenizers import BPETokenizer
 
     steps, seed, exercise = int(steps), int(seed), find_exercise(name)
     text = load_text("plays")[:TEXT]
     ids = BPETokenizer.train(text, SHAPE["vocab_size"]).encode_array(text)
-    config = GPTConfig(
-        **SHAPE,
-        dropout=DROPOUT if any("dropout" in op for op in exercise.ops) else 0.0,
-        moe=MoEConfig(4, 2) if "choose_experts" in exercise.ops else None,
-    )
-    tables = student_table(path, exercise), table("reference")
+    kind, config = small_model(exercise)
+    models = [kind(config, seed=seed, ops=ops) for ops in (student_table(path, exercise), table("reference"))]
+    runs = [losses(model, ids, steps, seed) for model in models]
     yours, library = [], []
-    runs = [losses(GPT(config, seed=seed, ops=ops), ids, steps, seed) for ops in tables]
-    print(f"a GPT of {GPT(config).params.size:,} parameters, {steps} steps of {ROWS * SHAPE['n_ctx']} tokens")
+    print(f"a {kind.__name__} of {models[0].params.size:,} parameters, {steps} steps of {ROWS * SHAPE['n_ctx']} tokens")
     try:
         for step, pair in enumerate(zip(*runs), 1):
             yours.append(pair[0])
