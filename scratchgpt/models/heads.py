@@ -9,12 +9,13 @@ The backbone is a BERT, RoBERTa or GPT without its pretraining heads. The whole 
 the last token of a GPT, which has seen all the others (GPT-1 puts a token there for this, Extract).
 """
 
+import math
 from dataclasses import dataclass, fields
 
 import numpy as np
 
 from scratchgpt import blocks
-from scratchgpt.backend import get_module, to_host
+from scratchgpt.backend import array_module, get_module
 from scratchgpt.errors import InputError
 from scratchgpt.models import IGNORED
 from scratchgpt.models import bert as berts
@@ -404,12 +405,13 @@ def best_spans(starts, ends, context=None, longest=30):
 
     starts, ends (B, T): what a span head's `logits` gives; context (B, T), 1 where an answer may be, or None.
     """
-    starts, ends = to_host(starts), to_host(ends)
+    xp = array_module(starts)
     B, T = starts.shape
-    allowed = np.triu(np.ones((T, T), bool)) & ~np.triu(np.ones((T, T), bool), longest)
-    scores = np.where(allowed, starts[:, :, None] + ends[:, None, :], -np.inf)  # (B, T, T): first, last
+    length = xp.arange(T) - xp.arange(T)[:, None] + 1  # (T, T): of the span from first (row) to last (column)
+    allowed = (length >= 1) & (length <= longest)
     if context is not None:
-        context = np.asarray(context) != 0
-        scores = np.where(context[:, :, None] & context[:, None, :], scores, -np.inf)
-    best = scores.reshape(B, T * T).argmax(1)
-    return best // T, best % T, scores.reshape(B, T * T)[np.arange(B), best]
+        context = xp.asarray(context) != 0
+        allowed = allowed & context[:, :, None] & context[:, None, :]  # (B, T, T)
+    scores = xp.where(allowed, starts[:, :, None] + ends[:, None, :], -math.inf).reshape(B, T * T)
+    best = scores.argmax(1)  # the first of equal ones
+    return best // T, best % T, scores[xp.arange(B), best]
