@@ -31,7 +31,7 @@ def read_columns(text, path, labelled=True):
         width = width or len(fields)
         if len(fields) != width or (labelled and width < 2):
             expected = f"{max(2, width)}, a word first and its tag last" if labelled else f"{width}"
-            raise InputError(f"{where}: it has {len(fields)} columns; expected {expected}")
+            raise InputError(f"{where}: columns: {len(fields)}; expected {expected}")
         if not fields[0].strip():
             raise InputError(f"{where}: the word is empty; expected a word first and its tag last")
         if width > 1:

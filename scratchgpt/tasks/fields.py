@@ -45,7 +45,7 @@ def choice(values, where, problem, labelled):
     context = text_of(values, "context", where)
     choices = texts_of(values, "choices", where)
     if len(choices) < 2:
-        raise InputError(f"{where}: there is {len(choices)} choice; expected two or more")
+        raise InputError(f"{where}: choices: {len(choices)}; expected two or more")
     label = values.get("label")
     if absent(label):
         label = None if not labelled else refuse_absent(values, "label", where)
@@ -62,7 +62,7 @@ def tag(values, where, problem, labelled):
     else:
         tags = texts_of(values, "tags", where)
         if len(tags) != len(tokens):
-            raise InputError(f"{where}: {len(tags)} tags for {len(tokens)} tokens; expected one for each")
+            raise InputError(f"{where}: tokens: {len(tokens)}, tags: {len(tags)}; expected a tag for each token")
         for each in tags:
             check_tag(each, where)
         tags = to_bio(tags)

@@ -92,7 +92,7 @@ def with_names(records, path):
         raise InputError(f"{path}, line {first}: two columns are called {twice!r}; give them different names")
     for line, fields in records:
         if len(fields) != len(names):
-            raise InputError(f"{path}, line {line}: it has {len(fields)} columns; expected {len(names)}: "
+            raise InputError(f"{path}, line {line}: columns: {len(fields)}; expected {len(names)}: "
                              f"{', '.join(names)}")  # fmt: skip
     return [Row(line, dict(zip(names, fields))) for line, fields in records]
 
