@@ -27,6 +27,8 @@ _HOME = {
     "T5Config": "models.t5",
     "TrainConfig": "train",
     "Trainer": "train",
+    "Word2Vec": "models.word2vec",
+    "Word2VecConfig": "models.word2vec",
     "generate": "sampling",
     "load": "interop",
     "load_tokenizer": "interop",

@@ -1,11 +1,15 @@
-"""word2vec: its gradients, its first loss, what its loss pulls the products to, the device double, what it refuses."""
+"""word2vec: its gradients, its first loss, what its loss pulls the products to, the device double, files, refusals."""
 
+import json
 import math
 
 import numpy as np
 import pytest
 import strict_device
+from safetensors.numpy import save_file
 
+import scratchgpt
+from scratchgpt import interop
 from scratchgpt.check import gradient
 from scratchgpt.check.derivatives import relative_error
 from scratchgpt.distributed import Shards
@@ -13,6 +17,7 @@ from scratchgpt.errors import InputError
 from scratchgpt.models.word2vec import Word2Vec, Word2VecConfig, count_parameters
 from scratchgpt.ops import table
 from scratchgpt.optim import AdamW
+from scratchgpt.tokenizers import WordTokenizer
 
 V, C, B, K = 11, 5, 7, 3
 TINY = Word2VecConfig(vocab_size=V, n_embd=C)
@@ -182,6 +187,33 @@ def test_activation_bytes_bound_what_a_pair_keeps():
         id(array): array.nbytes for cache in (centre, context, dot, loss) for array in cache if hasattr(array, "nbytes")
     }
     assert sum(kept.values()) <= B * model.activation_bytes(1)
+
+
+# files
+
+
+def test_a_directory_comes_back_with_its_words(tmp_path):
+    model, tokenizer = random_model("float32"), WordTokenizer([f"word{chr(97 + i)}" for i in range(V)])
+    interop.save(model, tmp_path, tokenizer)
+    again = scratchgpt.load(tmp_path)
+    assert isinstance(again, Word2Vec) and again.config == TINY
+    assert np.array_equal(again.params.data, model.params.data)
+    assert interop.load_tokenizer(tmp_path).words == tokenizer.words
+    assert json.loads((tmp_path / "config.json").read_text()) == {
+        "model_type": "word2vec", "architectures": ["Word2Vec"], "vocab_size": V, "hidden_size": C, "dtype": "float32",
+    }  # fmt: skip
+    assert interop.tensors(again).keys() == {"centre", "context"}
+
+
+def test_a_directory_that_does_not_fit_itself_is_refused(tmp_path):
+    interop.save(random_model("float32"), tmp_path)
+    config = (tmp_path / "config.json").read_text()
+    (tmp_path / "config.json").write_text(config.replace(f'"hidden_size": {C}', '"hidden_size": 6'))
+    with pytest.raises(InputError, match="written for n_embd 5"):
+        scratchgpt.load(tmp_path)
+    save_file({"centre": np.zeros((V, 6), "float32")}, tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match="missing: context"):
+        scratchgpt.load(tmp_path)
 
 
 BAD = {

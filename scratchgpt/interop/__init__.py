@@ -16,7 +16,7 @@ from scratchgpt import tokenizers
 from scratchgpt.backend import to_host
 from scratchgpt.errors import InputError
 from scratchgpt.files import FLOATS, TensorFile, as_float, read_json, write_tensors, write_text
-from scratchgpt.interop import bert, deepseek, gpt2, llama, mixtral, t5
+from scratchgpt.interop import bert, deepseek, gpt2, llama, mixtral, t5, word2vec
 from scratchgpt.interop.layout import Layout
 from scratchgpt.models.heads import HeadConfig
 
@@ -27,6 +27,7 @@ PICKLED = "pytorch_model.bin"
 MAX_SIZE = 2**24  # no vocabulary, context, depth or width comes near; config.json is refused beyond it
 LAYOUTS = (
     *gpt2.LAYOUTS, *bert.LAYOUTS, *t5.LAYOUTS, *llama.LAYOUTS, *mixtral.LAYOUTS, *deepseek.LAYOUTS,
+    *word2vec.LAYOUTS,
 )  # fmt: skip
 PROBLEMS = {  # config.json's problem_type -> ours
     "single_label_classification": "single", "multi_label_classification": "multi", "regression": "regression",
@@ -59,7 +60,7 @@ def layout_of(config):
     else:
         raise InputError(f"transformers has no model like {config}")
     layout.check(config)
-    if config.activation not in layout.activations.values():
+    if layout.activation_key and config.activation not in layout.activations.values():
         raise InputError(f"activation is {config.activation}: {layout.model_type} directories know only "
                          f"{' and '.join(set(layout.activations.values()))}; use that, or norm_first=True")  # fmt: skip
     return layout
@@ -114,12 +115,12 @@ def save(model, directory, tokenizer=None):
 def config_json(model, layout, tokenizer=None):
     """What config.json says of a model."""
     config = model.config
-    activation = next(theirs for theirs, ours in layout.activations.items() if ours == config.activation)
+    activation = [theirs for theirs, ours in layout.activations.items() if ours == config.activation]
     return {
         "model_type": layout.model_type,
         "architectures": [layout.architecture],
         **{theirs: attrgetter(ours)(config) for theirs, (ours, _) in layout.fields.items()},
-        layout.activation_key: activation,
+        **({layout.activation_key: activation[0]} if activation else {}),
         **layout.also(config, tokenizer),
         **(head_json(config) if layout.task else {}),
         "dtype": str(model.params.dtype),
@@ -177,11 +178,11 @@ def read_config(path):
     for key, expected in (layout.required | {"quantization_config": None}).items():
         if values.get(key, expected) != expected:
             raise InputError(f"{path}: {key} is {values[key]!r}, which is not supported; expected {expected!r}")
-    activation = activation_of(layout, values)
-    if activation is None:
+    activation = {"activation": activation_of(layout, values)} if layout.activation_key else {}
+    if None in activation.values():
         raise InputError(f"{path}: {layout.activation_key} is {values[layout.activation_key]!r}, which is not "
                          f"supported; expected {' or '.join(layout.activations)}")  # fmt: skip
-    ours = layout.ours | layout.unsaid | {"activation": activation}
+    ours = layout.ours | layout.unsaid | activation
     for key, (name, default) in layout.fields.items():
         ours[name] = checked(path, key, values.get(key, default), default)
     try:
@@ -206,7 +207,7 @@ def layout_for(values, path):
 
 def activation_of(layout, values):
     """Our name of the activation in a config.json, or None where models of this Layout have no such one."""
-    default = next(iter(layout.activations))
+    default = next(iter(layout.activations), None)
     return layout.activations.get(str(values.get(layout.activation_key, default)))
 
 
@@ -310,7 +311,7 @@ def match_names(files, layout, config, directory):
             if not re.fullmatch(layout.buffers, name):
                 stored[name] = entry
     where = files[0].path if len(files) == 1 else directory / INDEX
-    depth = max(config.n_layer, getattr(config, "decoder_layers", 0))
+    depth = max(getattr(config, name, 0) for name in ("n_layer", "decoder_layers"))
     if depth > len(stored):  # before building a table of that many layers
         raise InputError(f"{where}: {CONFIG} says n_layer {depth}; there are only {len(stored)} tensors")
     spec = layout.spec(config)

@@ -31,7 +31,7 @@ class Layout:
     ours: dict  # what our config must say to be of this family
     table: tuple  # of rows
     fields: dict  # config.json key -> (our config's field, "moe.top_k" if it is in another, transformers' default)
-    activation_key: str
+    activation_key: str | None  # None for a model without an activation
     activations: dict  # config.json's activation -> ours; the first of a kind is the one written
     unsaid: dict = field(default_factory=dict)  # our config's field -> what it is when config.json alone is read
     also: Callable = nothing  # config, tokenizer or None -> what else config.json says; it is not read
