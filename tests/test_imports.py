@@ -24,6 +24,7 @@ ORDER = [
         "progress",
         "train",
         "run",
+        "finetuning",
         "check",
     ),
     *("embed", "infill", "homework", "lesson", "doctor", "bench", "cli"),
