@@ -8,6 +8,7 @@ NAMES = {
     "unigram": "token frequencies",
     "bigram": "one token of context",
     "trigram": "two tokens, memorised",
+    "in sight": "and a look at the place",
 }
 
 
@@ -29,7 +30,7 @@ def draw_loss(path, history, lines, title, curve="loss"):
     labels = []  # (y, text, colour, weight)
     for name, value in lines.items():
         axes.plot([0, last], [value, value], color=GREY, lw=0.9, ls=(0, (5, 4)))
-        labels.append((value, f"{value:.2f} {name}: {NAMES[name]}", GREY, "normal"))
+        labels.append((value, f"{value:.2f} {name}" + (f": {NAMES[name]}" if name in NAMES else ""), GREY, "normal"))
     glances = [record for record in history if not record.get("whole")]
     whole = [record for record in history if record.get("whole")]
     for records, key, name, style in (

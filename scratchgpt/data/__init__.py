@@ -1,7 +1,9 @@
 """Text in, training batches out.
 
-corpus.py   the embedded corpora, text files, and what of a text is held out
-text.py     next tokens (GPT), and the entropy lines of a token stream
+corpus.py     the embedded corpora, text files, and what of a text is held out
+text.py       next tokens (GPT), and the entropy lines of a token stream
+masked.py     masked tokens (BERT, RoBERTa, SpanBERT)
+corrupted.py  corrupted spans, or prefixes (T5)
 
 **A dataset** is what the Trainer trains on and all that it knows of a family of models. It is any object with
 
@@ -25,10 +27,19 @@ A model that is trained on it has params, ops, xp, config, loss, backward, count
 has them; a model with losses(cache) has its parts in metrics.jsonl, as "mlm_loss" and "nsp_loss".
 """
 
-from scratchgpt.data.corpus import EMBEDDED, HELD_OUT, decode_text, load_text, path_of, split_text
+from scratchgpt.data.corpus import (
+    EMBEDDED,
+    HELD_OUT,
+    decode_text,
+    documents_of,
+    load_text,
+    path_of,
+    split_documents,
+    split_text,
+)
 from scratchgpt.data.text import Batches, NextTokens, divided, entropy_lines, what_loss_means
 
 __all__ = [
-    "EMBEDDED", "HELD_OUT", "Batches", "NextTokens", "decode_text", "divided", "entropy_lines", "load_text", "path_of",
-    "split_text", "what_loss_means",
+    "EMBEDDED", "HELD_OUT", "Batches", "NextTokens", "decode_text", "divided", "documents_of", "entropy_lines",
+    "load_text", "path_of", "split_documents", "split_text", "what_loss_means",
 ]  # fmt: skip

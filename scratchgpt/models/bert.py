@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scratchgpt import blocks
-from scratchgpt.backend import get_module
+from scratchgpt.backend import get_module, to_host
 from scratchgpt.errors import InputError
 from scratchgpt.models import IGNORED
 from scratchgpt.models.gpt import host_array, linear_spec, norm_spec
@@ -432,7 +432,10 @@ class BERT:
         """(B, T, V): what the masked LM head says of every position."""
         if not self.config.mlm:
             raise InputError("this model has no masked LM head (mlm is False)")
-        x, _ = self.hidden(*self.read_inputs(batch))
+        return self.token_logits(self.hidden(*self.read_inputs(batch))[0])
+
+    def token_logits(self, x):
+        """What the masked LM head says of vectors (..., C): (..., V)."""
         ops, p, config = self.ops.at("mlm"), self.params.p, self.config
         h, _ = dense_forward(ops, x, p.mlm.transform, p.mlm.ln, config.head_activation, config.layer_norm_eps)
         return ops.linear_forward(h, p.wte, p.mlm.bias)[0]
@@ -443,6 +446,24 @@ class BERT:
             raise InputError("this model has no next sentence head (nsp is False)")
         pooled, _ = self.pool_forward(self.hidden(*self.read_inputs(batch))[0])
         return blocks.linear_forward(self.ops.at("nsp"), pooled, self.params.p.nsp)[0]
+
+    def judge(self, batch):
+        """{objective: (its losses (n,), whether its likeliest answers are right (n,))} of a batch as `loss` takes it,
+        host arrays over the targets that count_targets counts, in nats; of span boundaries there is the sum of losses
+        alone, and None."""
+        inputs, labels, follows = self.read_batch(batch)
+        x, _ = self.hidden(*inputs)
+        said = {}
+        if self.config.mlm:
+            rows = np.flatnonzero(labels != IGNORED)
+            logits = self.token_logits(gather_forward(self.ops.at("mlm"), x, self.xp.asarray(rows))[0])
+            said["mlm"] = judged(logits, labels.reshape(-1)[rows])
+        if self.config.nsp:
+            logits = blocks.linear_forward(self.ops.at("nsp"), self.pool_forward(x)[0], self.params.p.nsp)[0]
+            said["nsp"] = judged(logits, follows)
+        if self.config.n_span:
+            said["span"] = to_host(self.span_forward(x, labels, 1.0)[0]).reshape(1), None
+        return said
 
     def layers(self, batch):
         """[(B, T, C)]: the vectors of the tokens before the first block and after each."""
@@ -511,6 +532,15 @@ def dense_backward(ops, dh, cache, dlinear, dnorm):
     dh = blocks.norm_backward(ops, dh, norm_cache, dnorm)
     dh = blocks.activation_backward(ops, dh, act_cache, activation)
     return blocks.linear_backward(ops, dh, linear_cache, dlinear)
+
+
+def judged(logits, targets):
+    """(-log p of the targets (n,), whether they are the likeliest (n,)) for logits (n, V), on the host, in float64."""
+    logits, kept = to_host(logits).astype(np.float64), targets != IGNORED
+    logits, targets = logits[kept], targets[kept]
+    largest = logits.max(1)
+    total = largest + np.log(np.exp(logits - largest[:, None]).sum(1))
+    return total - logits[np.arange(len(targets)), targets], logits.argmax(1) == targets
 
 
 def needed(batch, name):

@@ -17,7 +17,7 @@ from scratchgpt import blocks
 from scratchgpt.backend import get_module
 from scratchgpt.errors import InputError
 from scratchgpt.models import IGNORED
-from scratchgpt.models.bert import check_range
+from scratchgpt.models.bert import check_range, judged
 from scratchgpt.models.gpt import extend, host_array
 from scratchgpt.ops import default_table
 from scratchgpt.params import ONES, ParamStore
@@ -173,13 +173,20 @@ def count_parameters(config):
 
 
 def training_flops_per_token(config, n_ctx=None):
-    """FLOPs of forward and backward per token, of n_ctx tokens of input and n_ctx of output: as GPT's, but each token
-    goes through one of the two stacks, and of the decoder's matrices those that make keys and values of the memory see
-    the tokens of the input."""
-    counts, L = count_parameters(config), config.n_layer + 2 * config.decoder_layers
-    weights = sum(counts[part] for part in counts if "attention" in part or "feed" in part)
-    weights += config.vocab_size * config.n_embd
-    return (6 * weights + 12 * L * config.n_head * config.head_width * (n_ctx or config.n_ctx)) / 2
+    """FLOPs of forward and backward per token, of n_ctx tokens of input and n_ctx of output."""
+    n_ctx = n_ctx or config.n_ctx
+    return training_flops(config, n_ctx, n_ctx) / (2 * n_ctx)
+
+
+def training_flops(config, S, T):
+    """FLOPs of forward and backward for S tokens of input and T of output: as GPT's, but each token goes through one of
+    the two stacks, and half of cross-attention's matrices, those that make keys and values, see the input."""
+    counts, L = count_parameters(config), config.decoder_layers
+    weights = {part: sum(n for name, n in counts.items() if name.startswith(part)) for part in ("encoder", "decoder")}
+    products = S * weights["encoder"] + T * (weights["decoder"] + config.vocab_size * config.n_embd)
+    products += (S + T) / 2 * counts.get("cross-attention", 0)
+    scores = config.n_layer * S * S + L * T * (T + S)
+    return 6 * products + 12 * config.n_head * config.head_width * scores
 
 
 def activation_bytes(config, T, itemsize=4):
@@ -277,6 +284,12 @@ class T5:
         ids, mask, decoder_ids, _ = self.read_batch(batch)
         x, _ = self.hidden(ids, mask, decoder_ids)
         return self.ops.at("head").linear_forward(self.to_head(x), self.head)[0]
+
+    def judge(self, batch):
+        """(losses, whether the likeliest token is right) of a batch's targets, both (n,) on the host, in nats; each is
+        said from the right ones before it."""
+        _, _, _, labels = self.read_batch(batch)
+        return judged(self.logits(batch).reshape(-1, self.config.vocab_size), labels.reshape(-1))
 
     def next_logits(self, ids, cache):
         """(B, V): logits after the last of ids (B, T), the decoder's tokens that follow what `cache`, a DecoderCache,
