@@ -25,8 +25,10 @@ ELSEWHERE = {  # command -> what it does, and the module that has its add_argume
     "homework": ("exercises whose check names the mistake", "scratchgpt.homework.command"),
     "check": ("check any backward against its forward, numerically", "scratchgpt.check.command"),
     "compare": ("run a model beside PyTorch's and find the first wrong number", "scratchgpt.check.lockstep.command"),
+    "finetune": ("teach a pretrained model a task from labelled examples", "scratchgpt.finetuning.command"),
+    "predict": ("let a finetuned model answer", "scratchgpt.finetuning.predict_command"),
     "generate": ("let a T5 fill in the blanks of a text", "scratchgpt.infill"),
-    "embed": ("sentences as vectors of a pretrained encoder, and how alike they are", "scratchgpt.embed"),
+    "embed": ("sentences and words as vectors, and how alike they are", "scratchgpt.embed"),
     "doctor": ("show what this machine has and what costs speed", "scratchgpt.doctor"),
     "bench": ("measure training and sampling beside PyTorch", "scratchgpt.bench"),
 }

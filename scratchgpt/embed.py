@@ -1,4 +1,4 @@
-"""`scratchgpt embed`: sentences and words as vectors of a pretrained encoder, and how alike they are.
+"""`scratchgpt embed`: sentences and words as vectors of a pretrained encoder or a word2vec, and how alike they are.
 
 >>> vectors = sentence_vectors(model, tokenizer, ["a dog", "a puppy"])  # doctest: +SKIP
 >>> vectors @ vectors.T                                                  # doctest: +SKIP
@@ -13,6 +13,8 @@ from scratchgpt import interop
 from scratchgpt.backend import to_host
 from scratchgpt.errors import InputError
 from scratchgpt.models.bert import BERT
+from scratchgpt.models.word2vec import Word2Vec
+from scratchgpt.neighbours import show, unit
 from scratchgpt.objectives.rows import Vocabulary, pack, pad_rows
 from scratchgpt.progress import print_table
 from scratchgpt.tokenizers import WordPieceTokenizer
@@ -22,17 +24,33 @@ SHOWN = 60  # characters of a text in a table
 
 
 def add_arguments(parser):
-    parser.add_argument("directory", metavar="DIR", help="a Hugging Face BERT or RoBERTa, all-MiniLM-L6-v2 for one")
-    parser.add_argument("--text", action="append", required=True, metavar="TEXT", help="a text; give it twice or more")
+    parser.add_argument("directory", metavar="DIR", help="a Hugging Face BERT or RoBERTa, all-MiniLM-L6-v2 for one; or "
+                        "the run of a word2vec")  # fmt: skip
+    parser.add_argument("--text", action="append", metavar="TEXT", help="a text; give it twice or more")
     parser.add_argument("--word", metavar="WORD", help="a word of all the texts: how alike its vectors are, block by "
-                        "block, from one for all texts to one for each")  # fmt: skip
+                        "block, from one for all texts to one for each; of a word2vec: its neighbours")  # fmt: skip
+    parser.add_argument("--analogy", nargs=3, metavar=("A", "B", "C"), help="of a word2vec: the D for which A is to B "
+                        "as C is to D, such as --analogy man king woman")  # fmt: skip
+    parser.add_argument("--analogies", metavar="FILE", help="of a word2vec: the share of a file of analogies that it "
+                        "answers right; lines of four words, as in questions-words.txt")  # fmt: skip
+    parser.add_argument("--vectors", metavar="FILE", help="of a word2vec: write all its vectors in word2vec's text "
+                        "format, for gensim and spaCy")  # fmt: skip
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where to compute (default: cpu)")
 
 
 def main(args):
-    if len(args.text) < 2:
-        raise InputError("there is one --text; give two or more to compare")
+    asked = [name for name in ("word", "analogy", "analogies", "vectors") if getattr(args, name) is not None]
     model, tokenizer = load_encoder(args.directory, args.device)
+    if isinstance(model, Word2Vec):
+        if args.text or len(asked) != 1:
+            raise InputError(f"{args.directory} holds a Word2Vec, which has one vector for each word; give one of "
+                             "--word, --analogy, --analogies, --vectors, and no --text")  # fmt: skip
+        show(args, model, tokenizer)
+        return
+    if asked and asked != ["word"]:
+        raise InputError(f"--{asked[-1]} is for a word2vec; {args.directory} holds a {type(model).__name__}")
+    if len(args.text or ()) < 2:
+        raise InputError(f"there is {'one' if args.text else 'no'} --text; give two or more to compare")
     if args.word is not None:
         show_word(args.word, word_vectors(model, tokenizer, args.text, args.word), args.text)
         return
@@ -62,12 +80,13 @@ def named(number, text):
 
 
 def load_encoder(directory, device="cpu"):
-    """(BERT, tokenizer) of a directory; of a finetuned model, what is under its head. Raises InputError when the
-    directory holds another kind of model."""
+    """(model, tokenizer) of a directory: a BERT, of a finetuned model what is under its head, or a Word2Vec. Raises
+    InputError when the directory holds another kind of model."""
     model = interop.load(directory, device=device)
     model = getattr(model, "backbone", model)
-    if not isinstance(model, BERT):
-        raise InputError(f"{directory} holds a {type(model).__name__}; expected an encoder, a BERT or a RoBERTa")
+    if not isinstance(model, BERT | Word2Vec):
+        raise InputError(f"{directory} holds a {type(model).__name__}; expected an encoder, a BERT or a RoBERTa, or a "
+                         "word2vec")  # fmt: skip
     return model, interop.load_tokenizer(directory)
 
 
@@ -118,8 +137,3 @@ def read_texts(model, tokenizer, texts, first=0):
         rows.append(pack(ids, None, vocabulary, model.config.n_ctx)[0])
     ids, mask = pad_rows(rows, model.config.pad_id)
     return ids, mask != 0
-
-
-def unit(x):
-    """Rows (n, C) scaled to length 1."""
-    return x / np.linalg.norm(x, axis=1, keepdims=True)

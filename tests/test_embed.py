@@ -108,6 +108,7 @@ def test_long_texts_are_shown_by_their_beginning(directory, capsys):
     ("arguments", "said"),
     [
         (["--text", "a"], "there is one --text; give two or more to compare"),
+        (["--word", "bank"], "there is no --text; give two or more to compare"),
         (["--text", "a", "--text", " "], "text 2 is empty; a vector is made of tokens"),
         (["--text", "a", "--text", "a a a a a a a a"], "text 2 has 10 tokens; this model has 9 positions: shorten it"),
         (["--text", "a bank", "--text", "a", "--word", "bank"], "text 2 does not have the word 'bank': 'a'"),
@@ -117,6 +118,12 @@ def test_texts_that_have_no_vector_are_refused_on_one_line(directory, arguments,
     assert main(["embed", str(directory), *arguments]) == 2
     out, err = capsys.readouterr()
     assert err == f"scratchgpt: {said}\n" and out == ""
+
+
+@pytest.mark.parametrize("option", [["--analogy", "a", "b", "c"], ["--analogies", "q.txt"], ["--vectors", "v.txt"]])
+def test_what_only_static_vectors_have_is_refused(directory, option, capsys):
+    assert main(["embed", str(directory), "--text", "a", "--text", "b", *option]) == 2
+    assert f"{option[0]} is for a word2vec; {directory} holds a BERT" in capsys.readouterr().err
 
 
 def test_a_model_that_is_no_encoder_is_refused(tmp_path, capsys):

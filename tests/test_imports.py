@@ -27,7 +27,7 @@ ORDER = [
         "finetuning",
         "check",
     ),
-    *("embed", "infill", "homework", "lesson", "doctor", "bench", "cli"),
+    *("neighbours", "embed", "infill", "homework", "lesson", "doctor", "bench", "cli"),
 ]
 MAY_IMPORT_TORCH = {"bench/worker.py", "bench/torch_gpt.py", "check/lockstep/gpt.py", "check/lockstep/definitions.py",
                     "check/lockstep/twin.py"}  # fmt: skip
