@@ -8,8 +8,9 @@
     synthetic-tags         tag       made-up names of persons, organisations and places
 
 In the two sets of addresses the group is the address, and its name begins with the year: a split holds out the last
-four, as pretraining on `addresses` does. Their wrong sentences come from other addresses, so a model may also tell them
-by their topic, or because it has seen them in training where the right one is new.
+three, as pretraining on `addresses` does. In one of seven, a longer sentence between the two was left out. The wrong
+sentences come from other addresses, so a model may also tell them by their topic, or because it has seen them in
+training where the right one is new.
 """
 
 from pathlib import Path

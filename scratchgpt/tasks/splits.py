@@ -15,8 +15,8 @@ def split(examples, share=HELD_OUT, seed=0):
 
     Where every example has a group, whole groups are held out: the last of them in the order of their names (numbers in
     a name by their value), so that years are told from what came before, as a text's last tenth is. Otherwise examples
-    are drawn by `seed`. `share` of the groups or examples is rounded up. Raises InputError where nothing would be left
-    on one side.
+    are drawn by `seed`. `share` of the groups or examples is rounded down, but at least one. Raises InputError where
+    nothing would be left on one side.
     """
     if not 0 < share < 1:
         raise InputError(f"the share to hold out is {share}; expected more than 0 and less than 1")
@@ -34,8 +34,7 @@ def split(examples, share=HELD_OUT, seed=0):
 
 
 def held_out(count, share):
-    """How many of `count` are held out: at least one, and not all."""
-    return min(count - 1, math.ceil(round(share * count, 9)))
+    return max(1, math.floor(round(share * count, 9)))  # 0.1 * 30 is 3, whatever floating point says
 
 
 def in_order(name):
