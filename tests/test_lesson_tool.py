@@ -229,6 +229,16 @@ def test_library_code_that_only_other_library_code_calls_is_not_stepped_into(cha
     assert calls(tracer.record_here(lesson, value=0.5))["layer_norm_forward"] == 3
 
 
+def test_memory_that_is_not_yet_written_is_shown_blank(changed):
+    lesson = changed(
+        "counter = np.zeros(3)", "counter = np.zeros(3)\nfloats, whole = np.empty(3), np.empty_like([7, 8])"
+    )
+    makers = np.empty, np.empty_like
+    recording = tracer.record_here(lesson, value=0.5)
+    assert value_of(recording, "floats")["v"] == ["nan"] * 3 and value_of(recording, "whole")["v"] == [0, 0]
+    assert (np.empty, np.empty_like) == makers
+
+
 def test_answers_are_computed_by_the_run(recording):
     assert recording["answers"] == [0, 1]
 

@@ -11,8 +11,11 @@ import json
 import sys
 import traceback
 import types
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from scratchgpt.errors import InputError
 from scratchgpt.lesson.cells import plain, read_lesson, with_values
@@ -56,13 +59,38 @@ def record_here(lesson, short=False, value=None, html=True):
     pool, runs, answers = Pool(html), [], []
     for position in positions(lesson.slider, short) if value is None else [value]:
         run = Run(lesson, library, pool, with_values(lesson, short, position))
-        found = run.go(with_answers=not runs)
+        with blank_memory():
+            found = run.go(with_answers=not runs)
         answers = answers or found
         first = runs[0]["steps"] if runs else []
         same = next((i for i, (ours, theirs) in enumerate(zip(run.steps, first)) if ours != theirs), len(first))
         runs.append({"value": position, "same": same, "steps": run.steps[same:], "output": run.output})
     files = [source.described() for source in library.stepped]
     return {"files": files, "values": pool.values, "runs": runs, "answers": answers}
+
+
+@contextmanager
+def blank_memory():
+    """np.empty and np.empty_like give NaN, or 0 where there is none: an array that is shown before it is written must
+    not hold whatever was in memory, which differs from process to process."""
+    makers = {name: getattr(np, name) for name in ("empty", "empty_like")}
+
+    def blank(make):
+        def made(*args, **kwargs):
+            array = make(*args, **kwargs)
+            if array.dtype.kind in "fciub":
+                array.fill(np.nan if array.dtype.kind in "fc" else 0)
+            return array
+
+        return made
+
+    for name, make in makers.items():
+        setattr(np, name, blank(make))
+    try:
+        yield
+    finally:
+        for name, make in makers.items():
+            setattr(np, name, make)
 
 
 def positions(slider, short):
