@@ -7,7 +7,7 @@ from scratchgpt.errors import InputError
 
 NAMES = (  # in the order in which they are best done
     "bpe", "linear", "gelu", "cross_entropy", "layer_norm", "rms_norm", "embedding", "dropout", "attention", "kv_cache",
-    "adamw", "accumulation", "flash_attention", "moe_router", "t5_spans",
+    "adamw", "accumulation", "flash_attention", "moe_router", "t5_spans", "span_decoding",
 )  # fmt: skip
 
 
