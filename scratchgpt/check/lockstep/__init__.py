@@ -5,7 +5,8 @@
 
 report.py  how large an error may be, and how a report reads
 walk.py    the first divergence and whose fault it is; lines.py the lines between two ops
-twin.py    the other side; gpt.py where its tensors are; definitions.py single ops in PyTorch
+twin.py    the other side; taps.py what stands in it in the place of transformers' own; definitions.py ops in PyTorch
+family.py  what a family brings: gpt.py, bert.py (boundary.py), t5.py, llama.py, and heads.py for those that have heads
 """
 
 import inspect
@@ -14,13 +15,14 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from scratchgpt.check.lockstep.gpt import FAMILIES
+from scratchgpt.check.lockstep import bert, gpt, llama, t5
 from scratchgpt.check.lockstep.report import MARGIN, Divergence, Report, compare_tensors, rounding_of
 from scratchgpt.errors import InputError
 from scratchgpt.interop import layout_of
-from scratchgpt.ops import traced
+from scratchgpt.ops import WrappedOps, traced
 from scratchgpt.optim import AdamW
 
+FAMILIES = gpt.FAMILIES | bert.FAMILIES | t5.FAMILIES | llama.FAMILIES  # model_type -> (config) -> Family
 SAMPLE = 1 << 20  # elements of each of AdamW's updates that are looked at one by one; the weights are compared in whole
 
 
@@ -49,7 +51,8 @@ def lockstep(model, batch, directory=None, steps=3, recipe=Recipe()):
     """The Report of our model beside transformers' twin: every op's input and output and their gradients, the gradient
     of every parameter, and the weights after `steps` updates by AdamW on the same batch. The model's weights change.
 
-    batch: Hugging Face's input_ids (B, T), and attention_mask and labels where there are any. directory: where the
+    batch: what the model's loss takes, as Hugging Face calls it: input_ids (B, T), attention_mask, labels; an encoder
+    alone takes no labels. directory: where the
     model was loaded from, if the twin shall be what transformers itself reads there; else it gets our model's weights.
     Raises InputError when a package is missing, the batch cannot be used, or transformers has no such model.
     """
@@ -63,23 +66,23 @@ def lockstep(model, batch, directory=None, steps=3, recipe=Recipe()):
         said = f"scratchgpt.load and transformers read different numbers for {other.name}; nothing was run."
         return Report((other,), Divergence(other, "weights", other.name, "", said))
     walk = Walk(model.params, truth, probe, seen)
-    calls, error = one_pass(model, batch)
-    walk.follow(walk.calls(calls, complete=error is None))
+    calls, partners, error = one_pass(model, family, batch)
+    walk.follow(walk.calls(calls, partners, complete=error is None))
     if walk.divergence is None and error is not None:
         raise error
     if walk.divergence is None:
         walk.follow(walk.gradients())
     if walk.divergence is None:
-        walk.follow(walk.updates(updates(model, batch, steps, recipe), recipe))
+        walk.follow(walk.updates(updates(model, family, batch, steps, recipe), recipe))
     return Report(tuple(walk.rows), walk.divergence)
 
 
 def family_of(config):
-    """Where the tensors of models like this are in transformers. Raises InputError when no map says so."""
+    """The Family of models like this. Raises InputError when no map says where their tensors are in transformers."""
     kind = layout_of(config).model_type
     if kind not in FAMILIES:
-        raise InputError(f"{kind} models cannot be compared; {' and '.join(FAMILIES)} can")
-    return FAMILIES[kind]
+        raise InputError(f"{kind} models cannot be compared; {', '.join(FAMILIES)} can")
+    return FAMILIES[kind](config)
 
 
 def need(*packages):
@@ -99,33 +102,47 @@ def run_twins(model, family, batch, directory, steps, recipe):
         return other, None, None
     truth = twin.run(batch, steps, recipe)
     del twin  # each takes the memory of a training run
-    return None, truth, Twin(model, family, "float32", directory).run(batch, steps, recipe)
+    return None, truth, Twin(model, family, "float32", directory).run(batch, steps, recipe, truth.choices)
 
 
-def one_pass(model, batch):
-    """(the calls of ops in a forward and a backward pass, what ended it early or None)."""
+def one_pass(model, family, batch):
+    """(the calls of ops in a forward and a backward pass, see Walk.calls for partners, what ended it early or None)."""
     ops, weights = model.ops, model.params.data
-    model.ops, calls = traced(ops, lambda array: array if np.may_share_memory(array, weights) else array.copy())
+    traced_ops, calls = traced(ops, lambda array: array if np.may_share_memory(array, weights) else array.copy())
+    model.ops, partners = paired(traced_ops, calls)
     model.params.grad.fill(0)
     try:
-        _, cache = model.loss(batch)
-        model.backward(cache)
+        family.train(model, batch)
     except Exception as error:  # whatever a wrong op leads to: the calls up to there may tell why
-        return calls, error
+        return calls, partners, error
     finally:
         model.ops = ops
-    return calls, None
+    return calls, partners, None
 
 
-def updates(model, batch, steps, recipe):
+def paired(ops, calls):
+    """(table, partners): which forward made the cache that a backward is given, by their numbers in `calls`."""
+    made, partners = {}, {}  # id of a cache -> number of the call; a cache that is gone is used no more
+
+    def around(place, op, function, args, kwargs):
+        if op.endswith("_backward"):
+            partners[len(calls)] = made.get(id(kwargs.get("cache", args[-1] if args else None)))
+        result = function(*args, **kwargs)
+        if op.endswith("_forward"):
+            made[id(result[1])] = len(calls) - 1
+        return result
+
+    return WrappedOps(ops, around), partners
+
+
+def updates(model, family, batch, steps, recipe):
     """Yields (norm of the gradient, calls of ops) of each step of AdamW; the first takes the gradient that is there."""
     ops, calls = traced(model.ops, lambda array: array[:SAMPLE].copy() if array.ndim else array.copy())
     optimizer = AdamW(model.params, ops, recipe.beta1, recipe.beta2, recipe.eps, recipe.weight_decay)
     for step in range(steps):
         if step > 0:
             model.params.grad.fill(0)
-            _, cache = model.loss(batch)
-            model.backward(cache)
+            family.train(model, batch)
         calls.clear()
         yield optimizer.step(recipe.lr, recipe.max_norm), list(calls)
 

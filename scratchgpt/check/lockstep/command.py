@@ -13,11 +13,10 @@ from scratchgpt.backend import machine_memory
 from scratchgpt.check.lockstep import family_of, lockstep, need
 from scratchgpt.errors import InputError
 from scratchgpt.files import read_json
-from scratchgpt.models import IGNORED
-from scratchgpt.models.gpt import GPT, PRESETS
+from scratchgpt.models.gpt import GPTConfig
+from scratchgpt.models.presets import SHAPES
 from scratchgpt.ops import table
 
-ROWS = 3  # of the batch that is drawn
 TOKENS, FEW_TOKENS, LARGE = (
     129,
     33,
@@ -26,7 +25,7 @@ TOKENS, FEW_TOKENS, LARGE = (
 DESCRIPTION = """Run a model beside its twin in transformers, with the same weights, and find the first wrong number.
 
   scratchgpt compare runs/plays
-  scratchgpt compare --preset gpt2 --dtype float64
+  scratchgpt compare --preset t5-small --dtype float64
 
 Every tensor is compared: what each op is given and gives, forward and then backward, the gradient of every parameter,
 and the weights after some steps of AdamW. An error is measured against the twin in float64; it may be as large as the
@@ -37,10 +36,11 @@ EPILOG = "exit codes: 0 all of it agrees; 1 a tensor diverges; 2 bad input, or a
 
 def add_arguments(parser):
     parser.description, parser.epilog = DESCRIPTION, EPILOG
-    parser.add_argument("directory", nargs="?", metavar="DIR", help="a run's directory, or any Hugging Face GPT-2 or "
-                        "OpenAI-GPT: the twin is what transformers reads there")  # fmt: skip
-    parser.add_argument("--preset", choices=tuple(PRESETS), help="instead of DIR: a published shape, random weights")
-    parser.add_argument("--batch", metavar="FILE", help="JSON with input_ids, and attention_mask and labels if wanted "
+    parser.add_argument("directory", nargs="?", metavar="DIR", help="a run's directory, or any that scratchgpt.load "
+                        "takes: the twin is what transformers reads there")  # fmt: skip
+    parser.add_argument("--preset", choices=tuple(SHAPES), metavar="NAME", help="instead of DIR: a published "
+                        "shape, with random weights; scratchgpt params lists them")  # fmt: skip
+    parser.add_argument("--batch", metavar="FILE", help="JSON with input_ids and what else the model's loss takes "
                         "(default: drawn from the seed, with padding and ignored labels)")  # fmt: skip
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="(default: float32)")
     parser.add_argument("--ops", choices=("fast_cpu", "reference", "flash"), default="fast_cpu", help="the table of "
@@ -57,7 +57,7 @@ def main(args):
     if (args.directory is None) == (args.preset is None):
         raise InputError("give a directory or --preset, one of them; see scratchgpt compare --help")
     need("torch", "transformers")
-    config = PRESETS[args.preset] if args.preset else read_shape(args.directory)
+    config = SHAPES[args.preset][1] if args.preset else read_shape(args.directory)
     family_of(config)
     check_memory(config, args.dtype)
     if args.preset:
@@ -105,26 +105,21 @@ def n_parameters(config):
 
 
 def random_model(preset, seed, dtype):
-    """A model of a published shape with GPT-2's random weights. Its vectors are drawn too: a bias of 0 or a weight of 1
-    would hide that it is left out."""
-    model = GPT(replace(PRESETS[preset], init="gpt2"), seed, dtype)
+    """A model of a published shape with random weights, GPT-2's for a GPT. Its vectors are drawn too: a bias of 0 or a
+    weight of 1 would hide that it is left out."""
+    config = SHAPES[preset][1]
+    if isinstance(config, GPTConfig):
+        config = replace(config, init="gpt2")
+    model = interop.layout_of(config).model(config, seed, dtype)
     vectors = model.params.data[model.params.n_decay :]
     vectors += 0.02 * np.random.default_rng((1, seed)).standard_normal(vectors.size).astype(dtype)
     return model
 
 
 def draw_batch(config, seed):
-    """ROWS rows of TOKENS tokens: a few ids come often, one row ends in padding, every tenth label is ignored."""
-    rng = np.random.default_rng((2, seed))
-    n_tokens = TOKENS if n_parameters(config) < LARGE else FEW_TOKENS
-    shape = ROWS, min(n_tokens, config.n_ctx + 1)
-    often = rng.integers(0, config.vocab_size, 5)
-    ids = np.where(rng.random(shape) < 0.5, rng.choice(often, shape), rng.integers(0, config.vocab_size, shape))
-    mask = np.ones(shape, int)
-    mask[1, shape[1] - shape[1] // 4 :] = 0
-    labels = np.where((rng.random(shape) < 0.1) | (mask == 0), IGNORED, ids)
-    labels[0, 1] = ids[0, 1]  # one target at least
-    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+    """What the family draws: a few rows, one with padding, some of whose labels are ignored."""
+    length = (TOKENS if n_parameters(config) < LARGE else FEW_TOKENS) - 1
+    return family_of(config).draw(config, length, np.random.default_rng((2, seed)))
 
 
 def describe(args, model, batch):
@@ -132,6 +127,7 @@ def describe(args, model, batch):
     return {
         "ours": f"{ours}, {model.params.size:,} parameters, {args.dtype}, ops {model.ops.name}",
         "theirs": f"{interop.layout_of(model.config).architecture} of transformers {version('transformers')}, "
-                  f"PyTorch {version('torch')}, float64 and float32",
+                  f"PyTorch {version('torch')}, float64 and float32"
+                  + "".join(f"; {note}" for note in family_of(model.config).notes),
         "batch": f"{args.batch or 'drawn'}, {' x '.join(map(str, np.shape(batch['input_ids'])))} tokens",
     }  # fmt: skip

@@ -5,6 +5,7 @@ Each function takes the arguments of the op of its name, as tensors. Imported on
 
 import math
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -30,19 +31,69 @@ def gelu(x, approximate="tanh"):
     return F.gelu(x, approximate=approximate)
 
 
+def rms_norm(x, weight, eps=1e-6):
+    return F.rms_norm(x, weight.shape, weight, eps)
+
+
+def relu(x):
+    return F.relu(x)
+
+
+def tanh(x):
+    return torch.tanh(x)
+
+
+def silu(x):
+    return F.silu(x)
+
+
+def glu(gate, up, activation="silu"):
+    act = {"silu": F.silu, "relu": F.relu, "gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh")}
+    return act[activation](gate) * up
+
+
+def rotary(x, start=0, base=10000.0, width=None, interleaved=False):
+    """Each pair of columns as a complex number, times exp(i angle)."""
+    width = x.shape[-1] if width is None else width
+    speeds = base ** (-torch.arange(0, width, 2, dtype=x.dtype) / width)
+    angle = torch.outer(torch.arange(start, start + x.shape[1], dtype=x.dtype), speeds)[:, None, :]  # (T, 1, width / 2)
+    still, turning = x[..., : x.shape[-1] - width], x[..., x.shape[-1] - width :]
+    pairs = turning.unflatten(-1, (-1, 2)) if interleaved else torch.stack(turning.chunk(2, -1), -1)
+    turned = torch.view_as_real(torch.view_as_complex(pairs.contiguous()) * torch.polar(torch.ones_like(angle), angle))
+    return torch.cat((still, turned.flatten(-2) if interleaved else torch.cat(turned.unbind(-1), -1)), -1)
+
+
+def position_bias(table, T, S, start=0, bidirectional=True, max_distance=128):
+    """T5's buckets: in each half (or the whole, for keys behind alone) the nearer half of the distances one by one, the
+    rest by logarithm."""
+    distance = torch.arange(S) - torch.arange(start, start + T)[:, None]
+    n = len(table) // 2 if bidirectional else len(table)
+    behind = distance.abs() if bidirectional else (-distance).clamp(min=0)
+    near = n // 2
+    scale = (n - near) / math.log(max_distance / near)
+    far = near + (torch.log(behind.clamp(min=near).double() / near) * scale).long()
+    bucket = torch.where(behind < near, behind, far.clamp(max=n - 1)) + n * (bidirectional & (distance > 0))
+    return F.embedding(bucket, table).permute(2, 0, 1)[None]
+
+
 def attention(q, k, v, bias=None, mask=None, causal=True, scale=None):
-    """Masks become one additive mask, as PyTorch's own is_causal aligns T < S at the top left; ours at the bottom
-    right. A row that sees nothing is NaN in PyTorch's definition: its output is set to 0, which blocks its gradient."""
+    """Masks become one, as PyTorch's own is_causal aligns T < S at the top left; ours at the bottom right."""
     T, S = q.shape[1], k.shape[1]
     visible = torch.ones(q.shape[0], 1, T, S, dtype=torch.bool)
     if causal:
         visible = visible & torch.ones(T, S, dtype=torch.bool).tril(S - T)
     if mask is not None:
         visible = visible & mask[:, None, None, :]
-    added = torch.zeros(q.shape[0], q.shape[2], T, S, dtype=q.dtype)
+    return attend(q, k, v, visible, bias, scale)
+
+
+def attend(q, k, v, visible, bias=None, scale=None):
+    """q (B, T, H, D), k and v (B, S, G, D or Dv), visible (B, 1, T, S) bool -> (B, T, H, Dv). A row that sees nothing
+    is NaN in PyTorch's definition: its output is set to 0, which blocks its gradient."""
+    empty = ~visible.any(-1, keepdim=True)  # (B, 1, T, 1)
+    added = torch.zeros(q.shape[0], q.shape[2], q.shape[1], k.shape[1], dtype=q.dtype)
     if bias is not None:
         added = added + bias
-    empty = ~visible.any(-1, keepdim=True)  # (B, 1, T, 1)
     added = added.masked_fill(~visible & ~empty, -torch.inf)
     k, v = (a.repeat_interleave(q.shape[2] // a.shape[2], 2) for a in (k, v))  # groups of heads share keys and values
     heads = (a.transpose(1, 2) for a in (q, k, v))
@@ -53,6 +104,71 @@ def attention(q, k, v, bias=None, mask=None, causal=True, scale=None):
 def cross_entropy(x, weight, targets, token_weights, bias=None):
     nll = F.cross_entropy(F.linear(x, weight, bias), targets, ignore_index=-100, reduction="none")
     return (nll * token_weights).sum()
+
+
+def softmax_cross_entropy(logits, targets, row_weights, mask=None):
+    if mask is not None:
+        logits = logits.masked_fill(~mask, -torch.inf)
+    counts = row_weights != 0  # a row of padding would be NaN
+    nll = F.cross_entropy(logits[counts], targets[counts], reduction="none")
+    return (nll * row_weights[counts]).sum()
+
+
+def binary_cross_entropy(logits, targets, row_weights):
+    each = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return (each.sum(-1) * row_weights).sum()
+
+
+def squared_error(x, targets, row_weights):
+    return (F.mse_loss(x, targets, reduction="none").sum(-1) * row_weights).sum()
+
+
+def dot(x, y):
+    return torch.einsum("nc,nkc->nk", x, y)
+
+
+def softmax(x):
+    return torch.softmax(x, -1)
+
+
+def sigmoid(x):
+    return torch.sigmoid(x)
+
+
+def choose_experts(scores, k, n_groups=1, top_groups=1):
+    """Whole numbers: there is nothing to differentiate."""
+    if top_groups < n_groups:
+        groups = scores.unflatten(1, (n_groups, -1))
+        best = groups.topk(2, -1)[0].sum(-1).sort(stable=True, descending=True)[1][:, :top_groups]
+        kept = torch.zeros(groups.shape[:2], dtype=torch.bool).scatter(1, best, True)
+        scores = groups.masked_fill(~kept[..., None], -torch.inf).flatten(1)
+    return scores.sort(stable=True, descending=True)[1][:, :k]
+
+
+def gate(scores, chosen, normalise=True, scale=1.0):
+    weights = scores.gather(1, chosen)
+    return scale * (weights / (weights.sum(-1, keepdim=True) + 1e-20) if normalise else weights)
+
+
+def load_balance(probs, chosen, token_weights):
+    hits = F.one_hot(chosen, probs.shape[-1]).sum(2).to(probs.dtype)  # (B, T, E)
+    total = token_weights.sum(1)  # (B,)
+    share = token_weights / torch.where(total == 0, 1, total)[:, None]
+    f, P = (torch.einsum("bt,bte->be", share, each) for each in (hits, probs))
+    return probs.shape[-1] * (total[:, None] * f * P).sum()
+
+
+def dispatch(x, order, place):
+    return x.repeat_interleave(place.shape[1], 0)[order]
+
+
+def grouped_linear(x, weight, edges):
+    groups = x.split([stop - start for start, stop in pairwise(edges)])
+    return torch.cat([F.linear(rows, matrix) for rows, matrix in zip(groups, weight)])
+
+
+def combine(y, weights, order, place):
+    return torch.einsum("nkc,nk->nc", y[place], weights)
 
 
 def adamw_step(param, grad, m, v, t, lr, beta1, beta2, eps, weight_decay, grad_scale=1.0):
@@ -66,8 +182,15 @@ def adamw_step(param, grad, m, v, t, lr, beta1, beta2, eps, weight_decay, grad_s
     return parameter.detach(), grad, state["exp_avg"], state["exp_avg_sq"]
 
 
-CONSTANT = ("token_weights",)  # arguments that no gradient goes to
-DEFINITIONS = {f.__name__: f for f in (linear, embedding, layer_norm, gelu, attention, cross_entropy)}
+CONSTANT = ("token_weights", "targets", "row_weights")  # floating-point arguments that no gradient goes to
+DEFINITIONS = {
+    f.__name__: f
+    for f in (
+        *(linear, embedding, layer_norm, rms_norm, gelu, relu, tanh, silu, glu, rotary, position_bias, attention),
+        *(cross_entropy, softmax_cross_entropy, binary_cross_entropy, squared_error, dot, softmax, sigmoid),
+        *(choose_experts, gate, load_balance, dispatch, grouped_linear, combine),
+    )
+}
 
 
 def run(op, args, dout, dtype):
@@ -140,7 +263,7 @@ def as_tensors(args, dtype):
 
 def as_tensor(value, dtype):
     """value as a tensor of its own; floats become dtype."""
-    tensor = torch.tensor(value)
+    tensor = torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None)
     return tensor.to(getattr(torch, dtype)) if is_float(tensor) else tensor
 
 

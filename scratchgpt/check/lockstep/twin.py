@@ -3,7 +3,7 @@
 Imported only where PyTorch and transformers are installed.
 """
 
-from itertools import count
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 import transformers
 
 from scratchgpt import interop
+from scratchgpt.check.lockstep import taps
 from scratchgpt.check.lockstep.report import compare_tensors
 from scratchgpt.errors import InputError
 
@@ -29,40 +30,45 @@ class Run(NamedTuple):
     weights: dict  # parameter -> its value after those steps
     last_grads: dict  # parameter -> the clipped gradient of the last of them
     steadiness: dict  # parameter -> the smallest sqrt(vhat) + eps of these steps, in units of the unclipped gradient
+    choices: dict | None = None  # of experts, of each router by its name in the twin: one for each forward pass
 
 
 class Twin:
-    """transformers' model with eager attention and without dropout: with our configuration and weights, or, of a
-    directory, with what transformers itself reads from it."""
+    """transformers' model without dropout and without its casts to float32: with our configuration and weights, or, of
+    a directory, with what transformers itself reads from it."""
 
     def __init__(self, model, family, dtype, directory=None):
         self.family, self.layout = family, interop.layout_of(model.config)
-        self.table = interop.key_table(self.layout, model.config)
         dtype = getattr(torch, dtype)
-        if directory is None:
-            self.module = self.like(model, dtype)
-        else:
-            self.module = self.from_directory(directory, dtype)
-        self.module.eval()
-        self.places = self.expand(family.sites)
+        self.module = self.like(model) if directory is None else self.from_directory(directory, dtype)
+        transformers_own = {name for name, _ in self.named_tensors()}
+        for path, new in family.lacks.items():
+            parent, _, name = path.rpartition(".")
+            setattr(self.module.get_submodule(parent), name, new(self.module))
+        if getattr(model.config, "tied_head", True) is False:
+            untie_head(self.module)
+        self.module = self.module.to(dtype).eval()
+        self.weights = self.find_weights(model)
+        with torch.no_grad():
+            self.copy(model, set() if directory is None else transformers_own)
+        taps.replace_parts(self.module)
+        taps.install(self.module, {place for where in family.sites.values() for place in places_of(where)})
+        self.places = self.check_places(family.sites)
 
     @property
     def architecture(self):
         return getattr(transformers, self.layout.architecture)
 
-    def like(self, model, dtype):
-        settings = interop.config_json(model, self.layout) | {"attn_implementation": "eager"}
-        module = self.architecture(transformers.AutoConfig.for_model(**settings)).to(dtype)
-        weights = {key: torch.from_numpy(array) for key, array in interop.tensors(model).items()}
-        missing, unexpected = module.load_state_dict(weights, strict=False)
-        missing = set(missing) - set(self.layout.tied if model.config.tied_head else ())
-        if missing or unexpected:
-            raise InputError(f"{self} lacks {sorted(unexpected) or 'no'} weights of ours and has "
-                             f"{sorted(missing) or 'none'} besides; {ADVICE}")  # fmt: skip
-        return module
+    def like(self, model):
+        settings = interop.config_json(model, self.layout) | {"attn_implementation": self.family.attention}
+        return self.architecture(transformers.AutoConfig.for_model(**settings))
 
     def from_directory(self, directory, dtype):
-        options = {"attn_implementation": "eager", "local_files_only": True, "use_safetensors": True}
+        options = {
+            "attn_implementation": self.family.attention,
+            "local_files_only": True,
+            "use_safetensors": True,
+        }
         try:
             return self.architecture.from_pretrained(directory, dtype=dtype, **options)
         except (OSError, ValueError, RuntimeError) as error:  # what transformers raises for files it cannot take
@@ -71,31 +77,62 @@ class Twin:
     def __str__(self):
         return f"{self.layout.architecture} of transformers {transformers.__version__}"
 
-    def expand(self, sites):
-        """{site: {"out" or an argument: place}}, every layer written out."""
+    def named_tensors(self):
+        """Parameters and buffers under each of their names."""
+        yield from self.module.named_parameters(remove_duplicate=False)
+        yield from self.module.named_buffers(remove_duplicate=False)
+
+    def find_weights(self, model):
+        """[(our name, the tensor's name in memory, which part of it, transposed)]: checks that both have the same."""
+        theirs = dict(self.named_tensors())
+        stored = [row[1] for row in interop.key_table(self.layout, model.config)]
+        rows = [
+            (ours, *in_memory(key), transposed)
+            for ours, key, transposed in interop.key_table(self.layout, model.config)
+        ]
+        unexpected = sorted(key for key, row in zip(stored, rows) if row[1] not in theirs)
+        covered = {id(theirs[name]) for _, name, _, _ in rows if name in theirs}
+        missing = sorted(name for name, p in self.module.named_parameters() if id(p) not in covered)
+        if missing or unexpected:
+            raise InputError(f"{self} lacks {unexpected or 'no'} weights of ours and has {missing or 'none'} besides; "
+                             f"{ADVICE}")  # fmt: skip
+        return rows
+
+    def copy(self, model, but):
+        """Gives the twin our weights, but those of these names."""
+        theirs = dict(self.named_tensors())
+        for ours, name, part, transposed in self.weights:
+            if name not in but:
+                array = torch.from_numpy(np.ascontiguousarray(interop.part_of(model.params.__getitem__, ours)))
+                part_of(theirs[name], part).copy_(array.T if transposed else array)
+
+    def check_places(self, sites):
+        """{site: {"out" or an argument: place}}, each of which there is."""
         modules = {name for name, _ in self.module.named_modules(remove_duplicate=False)} | {"loss"}
         places = {}
         for site, where in sites.items():
-            where = {"x": f"{where}:in", "out": f"{where}:out"} if isinstance(where, str) else where
-            for i in count() if "{i}" in site else (0,):
-                one = {name: place.format(i=i) for name, place in where.items()}
-                absent = sorted({place.partition(":")[0] for place in one.values()} - modules)
-                if absent and i > 0:
-                    break  # there is no such layer
-                if absent:
-                    raise InputError(f"{self} has no module {' or '.join(absent)}; {ADVICE}")
-                places[site.format(i=i)] = one
+            places[site] = {"x": f"{where}:in", "out": f"{where}:out"} if isinstance(where, str) else where
+            absent = sorted({path for place in places[site].values() for path in paths_of(place)} - modules)
+            if absent:
+                raise InputError(f"{self} has no module {' or '.join(absent)}; {ADVICE}")
         return places
 
-    def run(self, batch, steps, recipe):
-        """The loss of a batch, its gradients, and `steps` updates on it."""
+    def run(self, batch, steps, recipe, choices=None):
+        """The loss of a batch, its gradients, and `steps` updates on it. choices: those of experts that another Run
+        made, to be made again: a rounding error must not send a token elsewhere."""
+        routers = {name: part for name, part in self.module.named_modules() if type(part).__name__.endswith("Router")}
+        for name, router in routers.items():
+            router.replayed = list((choices or {}).get(name, ()))
         batch = {name: torch.from_numpy(array) for name, array in batch.items()}
         used = {place for where in self.places.values() for place in where.values()}
         with Listener(self.module, used) as heard:
             loss = self.family.loss(self.module, batch)
             heard.hear("loss", loss)
             loss.backward()
-        weight_grads = self.parameters(lambda parameter: parameter.grad.clone())
+        for parameter in self.module.parameters():
+            if parameter.grad is None:  # nothing depends on it; ours has a gradient of 0
+                parameter.grad = torch.zeros_like(parameter)
+        weight_grads = self.parameters(lambda p: torch.zeros_like(p) if p.grad is None else p.grad.clone())
         norms, steadiness = self.train(batch, steps, recipe)
         tensors = {
             site if name == "out" else f"{site}.{name}": place
@@ -104,12 +141,14 @@ class Twin:
         }
         return Run(
             tuple(self.places),
-            {name: heard.part(heard.values, place).numpy() for name, place in tensors.items()},
-            {name: heard.part(heard.grads, place).numpy() for name, place in tensors.items()},
+            {name: heard.value(place).numpy() for name, place in tensors.items()},
+            {name: heard.grad(place).numpy() for name, place in tensors.items()},
             {stage: {name: heard.memory(of, place) for name, place in tensors.items()}
              for stage, of in (("forward", heard.values), ("backward", heard.grads))},
             weight_grads, norms, self.parameters(torch.Tensor.detach),
-            self.parameters(lambda parameter: parameter.grad), self.parameters(steadiness.get),
+            self.parameters(lambda p: torch.zeros_like(p) if p.grad is None else p.grad),
+            self.parameters(lambda p: steadiness[p] if p in steadiness else torch.full_like(p, torch.inf)),
+            {name: router.choices for name, router in routers.items()},
         )  # fmt: skip
 
     def other_weight(self, model):
@@ -123,9 +162,11 @@ class Twin:
     def parameters(self, read):
         """{our name: read(parameter) as an array in our layout}; what they keep apart and we in one, as "name[0]" and
         "name[1]", is put together."""
-        theirs, parts = dict(self.module.named_parameters()), {}
-        for ours, key, transposed in self.table:
-            array = read(theirs[key]).numpy()
+        theirs, parts, known = dict(self.named_tensors()), {}, {}
+        for ours, name, part, transposed in self.weights:
+            if name not in known:
+                known[name] = read(theirs[name])
+            array = part_of(known[name], part).numpy()
             parts.setdefault(ours.partition("[")[:2], []).append(array.T if transposed else array)
         return {name: np.stack(arrays) if part else arrays[0] for (name, part), arrays in parts.items()}
 
@@ -141,7 +182,7 @@ class Twin:
         norms, steadiness = [], {p: torch.full_like(p, torch.inf) for p in parameters}
         for step in range(1, steps + 1):
             if step > 1:
-                optimizer.zero_grad()
+                optimizer.zero_grad(set_to_none=False)
                 self.family.loss(self.module, batch).backward()
             norms.append(torch.nn.utils.clip_grad_norm_(parameters, recipe.max_norm).item())
             optimizer.step()
@@ -156,7 +197,7 @@ class Listener:
 
     def __init__(self, module, places):
         self.values, self.grads, self.hooks = {}, {}, []
-        self.paths = {place.partition(":")[0] for place in places} - {"loss"}
+        self.paths = {path for place in places for path in paths_of(place)} - {"loss"}
         self.module = module
 
     def __enter__(self):
@@ -190,19 +231,20 @@ class Listener:
     def hear(self, place, tensor):
         self.values[place] = tensor.detach()
         self.grads[place] = torch.zeros_like(tensor)  # unless the loss depends on it
-        tensor.register_hook(lambda grad: self.grads.__setitem__(place, grad.detach()))
+        if tensor.requires_grad:
+            tensor.register_hook(lambda grad: self.grads.__setitem__(place, grad.detach()))
 
-    def part(self, of, place):
-        """The tensor at a place: of "MODULE:out:1/3" the second third of the output's columns."""
-        where, fraction = split_place(place)
-        if fraction is None:
-            return of[where]
-        index, parts = fraction
-        return of[where].chunk(parts, -1)[index]
+    def value(self, place):
+        return sum(columns(self.values[where], which) for where, which in map(split_place, place.split(" + ")))
+
+    def grad(self, place):
+        """A sum's gradient is that of each of its parts."""
+        where, which = split_place(place.partition(" + ")[0])
+        return columns(self.grads[where], which)
 
     def memory(self, of, place):
-        where, fraction = split_place(place)
-        return of[where].untyped_storage().data_ptr(), fraction
+        where, which = split_place(place.partition(" + ")[0])
+        return of[where].untyped_storage().data_ptr(), which or ("sum" if " + " in place else None)
 
 
 def quiet():
@@ -211,11 +253,63 @@ def quiet():
     transformers.utils.logging.disable_progress_bar()
 
 
+def places_of(where):
+    """The places of an entry of the map."""
+    return (f"{where}:out",) if isinstance(where, str) else tuple(where.values())
+
+
+def paths_of(place):
+    """The modules that a place names."""
+    return [part.partition(":")[0] for part in place.split(" + ")]
+
+
 def split_place(place):
-    """split_place("lm_head:in") -> ("lm_head:in", None); split_place("a:out:1/3") -> ("a:out", (1, 3))."""
+    """split_place("lm_head:in") -> ("lm_head:in", ""); split_place("a:out:1/3") -> ("a:out", "1/3")."""
     path, _, rest = place.partition(":")
-    end, _, fraction = rest.partition(":")
-    return f"{path}:{end}" if end else path, tuple(map(int, fraction.split("/"))) if fraction else None
+    end, _, which = rest.partition(":")
+    return f"{path}:{end}" if end else path, which
+
+
+def columns(tensor, which):
+    """The columns of a tensor that "1/3", the second third, or "0:5", the first five, names; all for ""."""
+    if not which:
+        return tensor
+    if "/" in which:
+        index, parts = map(int, which.split("/"))
+        return tensor.chunk(parts, -1)[index]
+    return tensor[..., slice(*map(int, which.split(":")))]
+
+
+HALVES = {"w1": 0, "gate_proj": 0, "w3": 1, "up_proj": 1}  # of gate_up_proj; the third map of an expert is down_proj
+
+
+def in_memory(key):
+    """(name, part) of a tensor that files have under a key: in memory all experts' maps are one tensor, or two.
+
+    in_memory("mlp.experts.3.up_proj.weight") -> ("mlp.experts.gate_up_proj", (3, 1))
+    """
+    key = key.replace("block_sparse_moe", "mlp")
+    expert = re.fullmatch(r"(.*\.experts)\.(\d+)\.(\w+)\.weight", key)
+    if expert is None:
+        return key, None
+    at, number, name = expert.groups()
+    half = HALVES.get(name)
+    return f"{at}.{'down_proj' if half is None else 'gate_up_proj'}", (int(number), half)
+
+
+def part_of(tensor, part):
+    """A view of what in_memory says is one of our tensors."""
+    if part is None:
+        return tensor
+    number, half = part
+    return tensor[number] if half is None else tensor[number].chunk(2)[half]
+
+
+def untie_head(module):
+    """transformers 5 ties a T5's head whatever the configuration says, until it loads a file where the two differ."""
+    head, words = getattr(module, "lm_head", None), module.get_input_embeddings()
+    if head is not None and head.weight is words.weight:
+        head.weight = torch.nn.Parameter(head.weight.detach().clone())
 
 
 __all__ = ["Run", "Twin", "quiet"]

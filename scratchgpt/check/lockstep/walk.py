@@ -6,7 +6,7 @@ on exactly the same arguments: else this op is guilty, however small its error a
 gave must be what the twin has there: else the op did what it was asked to, but was asked for the wrong thing.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from functools import partial
 
 import numpy as np
@@ -45,8 +45,10 @@ class Walk:
         self.parameters = {address(params[name]): name for name in params.names}
         self.rows, self.divergence = [], None
         self.shown = {"forward": set(), "backward": set()}  # the twin's tensors that have a row
-        self.forwards = defaultdict(list)  # site -> forward calls whose backward is still to come
+        self.forwards = {}  # site -> the forward call whose backward is still to come
+        self.names = {}  # id of a call -> its site
         self.uses = defaultdict(list)  # parameter -> backward calls that gave a part of its gradient
+        self.least = defaultdict(float)  # bias -> how far rounding may take its gradient, however small that is
         self.first = {}  # place -> the op that has it for a name
         self.last = None  # the call before this one
 
@@ -59,19 +61,44 @@ class Walk:
                 self.divergence = explain(row)
                 return
 
-    def calls(self, calls, complete=True):
-        """Every call of the forward and the backward pass, in the order they were made; complete: none is to come."""
+    def calls(self, calls, partners=None, complete=True):
+        """Every call of the forward and the backward pass, in the order they were made; partners: {number of a
+        backward's call: of the forward's whose cache it was given}; complete: none is to come."""
+        self.name(calls, partners or {})
         ran = {self.site_of(call) for call in calls}
         forward_ended = complete or any(call.op.endswith("_backward") for call in calls)
         self.absent = [site for site in self.truth.sites if site not in ran and forward_ended]
         for call in calls:
-            compare = self.forward_call if call.op.endswith("_forward") else self.backward_call
+            kind = call.op.rpartition("_")[2]
+            compare = {"forward": self.forward_call, "backward": self.backward_call}.get(kind, self.choice)
             yield from compare(call, self.site_of(call))
             self.last = call
         for site in self.absent:
             yield Row("forward", site, (), np.inf, 0.0, 0.0, remark="ours never ran it"), True, self.missing
 
+    def name(self, calls, partners):
+        """Gives each call its site: where an op is called a second time under a name, a number is put behind. The way
+        back has the name of the way there: that whose cache it was given, else the last that has none yet."""
+        count, pending = Counter(), defaultdict(list)  # name without number -> of the forward calls
+        for number, call in enumerate(calls):
+            name = self.plain_name(call)
+            if call.op.endswith("_backward"):
+                partner = self.names.get(id(calls[partners[number]])) if partners.get(number) is not None else None
+                waiting = pending[name]
+                self.names[id(call)] = partner if partner in waiting else waiting[-1] if waiting else name
+                if waiting:
+                    waiting.remove(self.names[id(call)])
+                continue
+            count[name] += 1
+            self.names[id(call)] = name if count[name] == 1 else f"{name}[{count[name]}]"
+            if call.op.endswith("_forward"):
+                pending[name].append(self.names[id(call)])
+
     def site_of(self, call):
+        """The name of an op in the map, with its number."""
+        return self.names.get(id(call)) or self.plain_name(call)
+
+    def plain_name(self, call):
         """The name of an op in the map: "blocks.0.attn.attention" where it has such a name; else the place, for the one
         op that is called there first."""
         site = f"{call.place}.{stem(call)}"
@@ -80,26 +107,45 @@ class Walk:
 
     def forward_call(self, call, site):
         activations = {f"{site}.{name}": a for name, a in call.args.items() if is_float(a) and not self.parameter(a)}
-        self.forwards[site].append(call)
+        self.forwards[site] = call
         yield from self.intact(call, site, "forward")
         yield from self.beside(activations, "forward", partial(self.between, call, site))
         yield from self.alone(call, site, "forward", call.args, {"out": call.outputs[0]})
         yield from self.beside({site: call.outputs[0]}, "forward", partial(self.asked, call, site))
 
     def backward_call(self, call, site):
-        if not self.forwards[site]:
+        if site not in self.forwards:
             return  # under a name that no forward had: what comes of it is compared where it arrives
-        args, dout = self.forwards[site].pop().args, next(iter(call.args.values()))
+        args, dout = self.forwards.pop(site).args, next(iter(call.args.values()))
         names = [name for name, value in args.items() if value is None or is_float(value)]
         names = [name for name in names if name not in definitions.CONSTANT]
         gradients = {name: gradient for name, gradient in zip(names, call.outputs) if args[name] is not None}
         for name in gradients:
-            self.uses[self.parameter(args[name])].append(call)
+            parameter = self.parameter(args[name])
+            self.uses[parameter].append(call)
+            if name == "bias" and is_float(dout):  # a sum over all rows, which may cancel to nothing
+                self.least[parameter] += EPS * largest(dout)
         yield from self.intact(call, site, "backward")
         yield from self.beside({site: dout} if is_float(dout) else {}, "backward", partial(self.between, call, site))
         yield from self.alone(call, site, "backward", args, gradients, dout)
         gradients = {f"{site}.{name}": gradient for name, gradient in gradients.items()}
         yield from self.beside(gradients, "backward", partial(self.grown, call, site))
+
+    def choice(self, call, site):
+        """choose_experts: whole numbers, which are equal or not. If they are not, though the op is right and its scores
+        are the twin's but for rounding, then two experts are so near to each other that rounding decides."""
+        if call.op != "choose_experts":
+            return
+        yield from self.intact(call, site, "forward")
+        scores = {f"{site}.scores": call.args["scores"]}
+        yield from self.beside(scores, "forward", partial(self.between, call, site))
+        truth = definitions.run(stem(call), call.args, None, "float64")["out"]
+        row = compare_tensors("forward", site, call.outputs[0], truth, 0.0)
+        what = "it does not choose what PyTorch chooses by the same scores"
+        yield row, False, partial(self.guilty, call, site, what)
+        if site in self.truth.values:
+            row = compare_tensors("forward", site, call.outputs[0], self.truth.values[site], 0.0)
+            yield row, True, partial(self.turned, call, site)
 
     def intact(self, call, site, stage):
         """An op must leave its arguments as they are."""
@@ -149,8 +195,8 @@ class Walk:
     def gradients(self):
         """The gradient of every parameter, all its uses added up."""
         for name in self.params.names:
-            truth, probe = (run.weight_grads[name] for run in (self.truth, self.probe))
-            budget = self.budget(truth, probe, self.usual["gradients"])
+            truth = self.truth.weight_grads[name]
+            budget = MARGIN * self.fineness * self.rounding(name, truth, self.probe.weight_grads[name])
             yield compare_tensors("gradients", name, self.params.grad_of(name), truth, budget), True, self.added
 
     def updates(self, steps, recipe):
@@ -189,13 +235,18 @@ class Walk:
         off by at most 2 lr min(1, d / (sqrt(vhat) + eps)), element by element, and each rounds the weight once."""
         steps, truth, probe = len(self.truth.norms), self.truth, self.probe
         for name in self.params.names:
-            first = rounding_of(truth.weight_grads[name], probe.weight_grads[name], self.usual["gradients"])
-            last = rounding_of(truth.last_grads[name], probe.last_grads[name], self.usual["gradients"])
+            first = self.rounding(name, truth.weight_grads[name], probe.weight_grads[name])
+            last = self.rounding(name, truth.last_grads[name], probe.last_grads[name])
             error = MARGIN * self.fineness * max(first, last / recipe.clip(truth.norms[-1]))  # of a gradient
             rounding = MARGIN * self.fineness * EPS * largest(truth.weights[name])
             budget = steps * (2 * recipe.lr * np.minimum(1, error / truth.steadiness[name]) + rounding)
             row = compare_tensors("weights", name, self.params[name], truth.weights[name], budget)
             yield row, True, partial(self.told_wrong, self.last)
+
+    def rounding(self, name, truth, probe):
+        """Of the gradient of a parameter. A key's bias for one gets none, as softmax does not see it: all of what is
+        there is rounding, and the float32 twin may have hit 0 by luck."""
+        return max(rounding_of(truth, probe, self.usual["gradients"]), self.least[name])
 
     def budget(self, truth, probe, usual=EPS):
         return MARGIN * rounding_of(truth, probe, usual) * self.fineness
@@ -258,6 +309,19 @@ class Walk:
         )
         return Divergence(row, "asked", site, call.op, said, call_lines(call.stack))
 
+    def turned(self, call, site, row):
+        args = dict(call.args) | {"scores": self.truth.values[f"{site}.scores"]}
+        twin = self.truth.values[site]
+        if not np.array_equal(definitions.run(stem(call), args, None, "float64")["out"], twin):
+            return self.asked(call, site, row)
+        tokens = np.flatnonzero((call.outputs[0] != twin).any(-1))
+        said = (
+            f"{call.op} at {site} takes other experts than the twin for token {listed(tokens)} of {len(twin)}, and yet "
+            "it is right, and so is every op before it: two scores are so near to each other that rounding decides. "
+            "Behind a choice that turns nothing can be compared; take another --seed or --batch, or float64."
+        )
+        return Divergence(row, "tie", site, call.op, said, call_lines(call.stack))
+
     def grown(self, call, site, row):
         said = (
             f"{row.name} is off by more than rounding is expected to be, and yet {call.op} at {site} is right, and so "
@@ -292,7 +356,11 @@ class Walk:
 
 def stem(call):
     """ "layer_norm" of layer_norm_forward and layer_norm_backward."""
-    return call.op.rpartition("_")[0]
+    return call.op.removesuffix("_forward").removesuffix("_backward")
+
+
+def listed(numbers, most=3):
+    return ", ".join(map(str, numbers[:most])) + (f" and {len(numbers) - most} more" if len(numbers) > most else "")
 
 
 def full_name(stage, tensor):
