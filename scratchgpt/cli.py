@@ -10,7 +10,6 @@ import sys
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
-from typing import get_args
 
 from scratchgpt import __version__
 from scratchgpt.errors import InputError, NonFiniteError, SaveError
@@ -18,8 +17,6 @@ from scratchgpt.errors import InputError, NonFiniteError, SaveError
 DESCRIPTION = "GPT from scratch in NumPy: train, evaluate and sample, with every gradient written by hand."
 EPILOG = """exit codes: 0 done, 1 stopped (a number was not finite, or a file could not be written), 2 bad input,
 130 stopped by Ctrl-C after saving. Start with: scratchgpt train"""
-NOTHING_SAVED = "interrupted before training began; nothing was saved: run the command again"
-GROUPS = ("data", "model", "optimisation", "run")  # of train's options, as --help shows them
 ELSEWHERE = {  # command -> what it does, and the module that has its add_arguments(parser) and main(args)
     "lesson": ("step through the lessons, line by line", "scratchgpt.lesson.command"),
     "homework": ("exercises whose check names the mistake", "scratchgpt.homework.command"),
@@ -32,11 +29,6 @@ ELSEWHERE = {  # command -> what it does, and the module that has its add_argume
     "doctor": ("show what this machine has and what costs speed", "scratchgpt.doctor"),
     "bench": ("measure training and sampling beside PyTorch", "scratchgpt.bench"),
 }
-EVALUATION_RULE = (
-    "Every token of the text but the very first is predicted exactly once: windows of n_ctx tokens advance by "
-    "n_ctx / 2, so that each token has at least n_ctx / 2 tokens before it (except in the first window). "
-    "Bits per byte = sum of nats / ln 2 / bytes of the text."
-)
 
 
 class Parser(argparse.ArgumentParser):
@@ -114,7 +106,7 @@ def build_parser(command=None):
     parser.add_argument("--version", action="version", version=f"scratchgpt {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, add, text in (
-        ("train", add_train, "train a GPT on a text, or resume a run"),
+        ("train", add_train, "train a model on a text, or resume a run"),
         ("eval", add_eval, "measure how well a model predicts a text"),
         ("sample", add_sample, "let a model continue a prompt"),
         ("tokenizer", add_tokenizer, "train a byte-level BPE tokenizer, encode, decode"),
@@ -132,99 +124,24 @@ def build_parser(command=None):
     return parser
 
 
-# ---- train
+# ---- train and eval
 
 
 def add_train(parser):
-    from scratchgpt.run import RunConfig, options_of
+    from scratchgpt.run import command
 
-    parser.usage = "scratchgpt train [options]"
-    groups = {name: parser.add_argument_group(name) for name in GROUPS}
-    for each in options_of(RunConfig):
-        kind = next((kind for kind in get_args(each.type) if kind is not type(None)), each.type)
-        default = "" if each.default is None else f" (default: {each.default})"
-        choices = each.metadata.get("choices")
-        groups[each.metadata["group"]].add_argument(
-            f"--{each.name.replace('_', '-')}", type=kind, default=argparse.SUPPRESS, choices=choices,
-            metavar=None if choices else {int: "N", float: "X", str: "NAME"}[kind],
-            help=each.metadata["help"] + default,
-        )  # fmt: skip
-    run = groups["run"]
-    run.add_argument("--resume", metavar="DIR", help="continue the run in DIR from its checkpoint, bit for bit, with "
-                     "the run's own options; --steps may be raised, --data say where the text is now")  # fmt: skip
-    run.add_argument("--force", action="store_true", help="overwrite the run that --out already holds")
-    run.add_argument("--quiet", action="store_true", help="no progress, no table, no sample")
-    parser.set_defaults(run=train)
+    command.add_arguments(parser)
+    parser.set_defaults(run=command.main)
 
 
-def train(args):
-    try:
-        trainer = prepare(args)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(NOTHING_SAVED) from None
-    try:
-        if not args.quiet:
-            introduce(trainer)
-        result = trainer.run()
-        if not args.quiet:
-            summarise(trainer, result)
-    except KeyboardInterrupt as interrupt:
-        if str(interrupt):
-            raise
-        if not trainer.begun and not trainer.resumed:
-            raise KeyboardInterrupt(NOTHING_SAVED) from None
-        raise KeyboardInterrupt(f"interrupted; to continue: scratchgpt train --resume {trainer.out}") from None
+def add_eval(parser):
+    from scratchgpt.run import eval_command
+
+    eval_command.add_arguments(parser)
+    parser.set_defaults(run=eval_command.main)
 
 
-def prepare(args):
-    """The Trainer that the options of `train` ask for; nothing is written yet."""
-    from scratchgpt.run import config_from, resume, start
-
-    own = ("run", "resume", "force", "quiet")
-    given = {name: value for name, value in vars(args).items() if name not in own}
-    if args.resume and args.force:
-        raise InputError("--resume continues a run and --force overwrites one; give one of them")
-    return resume(args.resume, given, args.quiet) if args.resume else start(config_from(given), args.force, args.quiet)
-
-
-def introduce(trainer):
-    model = trainer.model
-    active = f", {active_parameters(model):,} of them for a token" if model.config.moe else ""
-    print(
-        f"{trainer.data.n_train:,} training tokens, {trainer.data.n_val:,} for validation, a vocabulary of "
-        f"{model.config.vocab_size:,}; a GPT of {model.params.size:,} parameters{active}, {trainer.threads} threads, "
-        f"into {trainer.out}"
-    )
-    if trainer.resumed:
-        exactly = "" if trainer.same_kernels else "; not bit for bit: BLAS has other kernels here than it had then"
-        print(f"resumed at step {trainer.done} of {trainer.config.steps}{exactly}")
-    sys.stdout.flush()
-
-
-def active_parameters(model):
-    from scratchgpt.models.gpt import count_parameters
-
-    return sum(count_parameters(model.config, active=True).values())
-
-
-def summarise(trainer, result):
-    from scratchgpt.progress import clock, print_table
-
-    tokens = trainer.done * trainer.data.tokens_per_step
-    rows = [
-        *result.rows(),
-        ("parameters", f"{trainer.model.params.size:,}"),
-        ("trained on", f"{tokens:,} tokens, {tokens / trainer.data.n_train:.1f} epochs"),
-        ("training time", clock(trainer.seconds)),
-    ]
-    print_table("whole validation text", rows)
-    print(trainer.data.verdict(result))
-    print(f"\nThe model is in {trainer.out}. A sample of it:\n")
-    prompt = "\n" if trainer.tokenizer.encode("\n") else "."  # WordPiece has no white space
-    show_sample(trainer.model, trainer.tokenizer, prompt, max_new_tokens=300, temperature=0.8, quiet=True)
-
-
-# ---- eval and sample
+# ---- sample
 
 
 def add_directory(parser):
@@ -245,41 +162,6 @@ def load_gpt(args):
     return model
 
 
-def add_eval(parser):
-    parser.epilog = f"The rule. {EVALUATION_RULE}"
-    parser.formatter_class = lambda prog: argparse.HelpFormatter(prog, width=100)
-    add_directory(parser)
-    parser.add_argument("--data", metavar="NAME", help="a UTF-8 text file, or plays (default: the run's own data)")
-    parser.add_argument("--split", choices=("all", "validation"), help="the whole text, or the last tenth that "
-                        "training holds out (default: all of --data; validation without it)")  # fmt: skip
-    parser.add_argument("--threads", type=int, metavar="N", help="default: the cores this process may use")
-    parser.set_defaults(run=evaluate_text)
-
-
-def evaluate_text(args):
-    from scratchgpt import interop
-    from scratchgpt.checkpoint import STATE_FILE, load_state
-    from scratchgpt.data import load_text, split_text
-    from scratchgpt.evaluation import evaluate
-    from scratchgpt.progress import print_table
-
-    if args.threads is not None and args.threads < 1:
-        raise InputError(f"--threads is {args.threads}; expected at least 1")
-    model = load_gpt(args)
-    tokenizer = interop.load_tokenizer(args.directory)
-    data = args.data
-    if data is None:
-        state = Path(args.directory) / STATE_FILE
-        data = load_state(state).record.get("run", {}).get("data") if state.exists() else None
-        if data is None:
-            raise InputError(f"{args.directory} does not say what it was trained on; give --data FILE")
-    split = args.split or ("all" if args.data else "validation")
-    text = load_text(data)
-    text = split_text(text)[1] if split == "validation" else text
-    result = evaluate(model, tokenizer.encode_array(text), len(text.encode("utf-8")), args.threads)
-    print_table(f"{data}, {'its last tenth' if split == 'validation' else 'whole'}", result.rows())
-
-
 def add_sample(parser):
     add_directory(parser)
     parser.add_argument("--prompt", metavar="TEXT", required=True, help="what to continue, at most one context long")
@@ -298,6 +180,7 @@ def add_sample(parser):
 
 def sample(args):
     from scratchgpt import interop
+    from scratchgpt.run.examples import show_sample
 
     if args.seed < 0:
         raise InputError(f"--seed is {args.seed}; expected 0 or more")
@@ -310,34 +193,6 @@ def sample(args):
         model, tokenizer, args.prompt, max_new_tokens=args.max_tokens, temperature=temperature, top_k=args.top_k,
         top_p=args.top_p, seed=args.seed, use_cache=not args.no_cache,
     )  # fmt: skip
-
-
-def show_sample(model, tokenizer, prompt, quiet=False, **settings):
-    """Prints the prompt and what follows it as it is drawn, whole characters at a time; says so (unless quiet) on
-    stderr when the context is full."""
-    from scratchgpt.backend import silence_float_warnings
-    from scratchgpt.sampling import generate
-    from scratchgpt.tokenizers.formats import END_OF_TEXT
-
-    def on_slide():
-        sys.stdout.flush()
-        print(f"\nscratchgpt: the context of {model.config.n_ctx} tokens is full; the window slides from here",
-              file=sys.stderr, flush=True)  # fmt: skip
-
-    ids = generate(model, tokenizer.encode(prompt), on_slide=None if quiet else on_slide, **settings)
-    print(prompt, end="", flush=True)
-    with silence_float_warnings(model.xp):  # a diverged model is sampled all the same
-        for text in tokenizer.decode_stream(until(ids, tokenizer.special_tokens.get(END_OF_TEXT))):
-            print(text, end="", flush=True)
-    print(flush=True)
-
-
-def until(ids, last):
-    """The ids up to `last`, which is left out: a model that has an end-of-text token says with it that it is done."""
-    for token in ids:
-        if token == last:
-            return
-        yield token
 
 
 # ---- tokenizer

@@ -1,21 +1,22 @@
 """A run of `scratchgpt train`: from a data file to a Trainer, fresh or resumed."""
 
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from scratchgpt import interop
 from scratchgpt.backend import available_cores, get_module, machine_memory
 from scratchgpt.checkpoint import load_state
-from scratchgpt.data import EMBEDDED, load_text, split_text
+from scratchgpt.data import EMBEDDED, load_text
+from scratchgpt.data.corrupted import OBJECTIVES
 from scratchgpt.errors import InputError
-from scratchgpt.models.gpt import GPT, PRESETS, GPTConfig, activation_bytes, count_parameters
-from scratchgpt.models.moe import BALANCE, MoEConfig
-from scratchgpt.tokenizers import BPETokenizer
+from scratchgpt.models.gpt import PRESETS
+from scratchgpt.models.moe import BALANCE
+from scratchgpt.run.families import FAMILIES, SHAPE
 from scratchgpt.train import TrainConfig, Trainer, option, options_of, refuse_other_run
 
-SHAPE = ("n_layer", "n_head", "n_embd", "n_ctx", "dropout", "init")  # what a preset sets, unless an option does
 DTYPES = ("float32", "float64")
+MASKED = ("bert", "roberta", "spanbert")
 MAY_CHANGE = (  # when a run is resumed; the data may have moved: the Trainer checks that the text is the same
     "data", "steps", "threads", "checkpoint_every", "eval_every", "log_every", "device",
 )  # fmt: skip
@@ -24,27 +25,39 @@ ID_BYTES = 16  # a token id of a step, and the copy of it that goes to a shard
 
 @dataclass(frozen=True)
 class RunConfig(TrainConfig):
-    """Everything `scratchgpt train` decides: the data, the model, and how it is trained."""
+    """Everything `scratchgpt train` decides: the data, the model, and how it is trained. `of` says which families have
+    a use for an option, where not all have. The defaults are the GPT's; those of the others are in their Family."""
 
-    data: str = option("plays", "data", "a UTF-8 text file, or plays: the embedded plays; its last tenth is held out")
-    out: str | None = option(None, "data", "directory of the run (default: runs/ and the data's name)")
+    data: str = option("plays", "data", "a UTF-8 text file, plays (Shakespeare's) or addresses (State of the Union); "
+                       "its last tenth is held out")  # fmt: skip
+    out: str | None = option(None, "data", "directory of the run (default: runs/, the data's name and the model's)")
     tokenizer: str | None = option(None, "data", "directory of a trained tokenizer (default: train one on the data)")
     vocab_size: int = option(2048, "data", "tokens of the tokenizer that is trained on the data, 257 or more")
+    model: str = option("gpt", "model", "the family, and so what it is trained to say", choices=tuple(FAMILIES))
     preset: str | None = option(None, "model", "shape of a published model; the vocabulary is still the tokenizer's",
-                                choices=tuple(PRESETS))  # fmt: skip
+                                choices=tuple(PRESETS), of=("gpt",))  # fmt: skip
     n_layer: int = option(4, "model", "blocks")
     n_head: int = option(2, "model", "attention heads; they share n_embd equally")
     n_embd: int = option(128, "model", "width of the residual stream")
     n_ctx: int = option(128, "model", "context: the most tokens the model sees at once")
     dropout: float = option(0.0, "model", "probability of zeroing a number of the embedding or of a residual branch")
-    init: str = option("he", "model", "first weights: He et al. 2015, or GPT-2's 0.02", choices=("he", "gpt2"))
-    moe_experts: int = option(0, "model", "experts of the mixture that stands for each feed-forward; 0: no mixture")
-    moe_top_k: int = option(2, "model", "experts that each token goes to; a token costs what it costs without experts")
-    moe_shared: int = option(0, "model", "experts that every token goes to besides")
+    init: str = option("he", "model", "first weights: He et al. 2015, or 0.02 as GPT-2 and BERT",
+                       choices=("he", "gpt2", "bert"), of=("gpt", *MASKED))  # fmt: skip
+    masks: int | None = option(None, "model", "masks of each row that take turns, epoch by epoch; 1 is a static mask "
+                               "(default: a new one each epoch)", of=("roberta",))  # fmt: skip
+    objective: str = option("span", "model", "what the decoder says: hidden spans, or how a text goes on",
+                            choices=OBJECTIVES, of=("t5",))  # fmt: skip
+    moe_experts: int = option(0, "model", "experts of the mixture that stands for each feed-forward; 0: no mixture",
+                              of=("gpt",))  # fmt: skip
+    moe_top_k: int = option(2, "model", "experts that each token goes to; a token costs what it costs without experts",
+                            of=("gpt",))  # fmt: skip
+    moe_shared: int = option(0, "model", "experts that every token goes to besides", of=("gpt",))
     moe_scores: str = option("softmax", "model", "the router: softmax, whose load is balanced by a loss (Mixtral), or "
-                             "sigmoid, by a bias that is moved (DeepSeek-V3)", choices=tuple(BALANCE))  # fmt: skip
+                             "sigmoid, by a bias that is moved (DeepSeek-V3)", choices=tuple(BALANCE),
+                             of=("gpt",))  # fmt: skip
     moe_balance: float | None = option(None, "model", "weight of that loss, or how far a bias moves per update; 0: not "
-                                       "balanced (default: 0.01 for softmax, 0.001 for sigmoid)")  # fmt: skip
+                                       "balanced (default: 0.01 for softmax, 0.001 for sigmoid)",
+                                       of=("gpt",))  # fmt: skip
     dtype: str = option("float32", "run", "type of weights and arithmetic", choices=DTYPES)
     device: str = option("cpu", "run", "where to compute: NumPy, or CuPy on a GPU", choices=("cpu", "cuda"))
 
@@ -53,23 +66,38 @@ class RunConfig(TrainConfig):
         for name in ("data", "out", "tokenizer"):
             if getattr(self, name) == "":
                 raise InputError(f"{name} is empty; expected a path (is a shell variable unset?)")
+        if self.masks is not None and self.masks < 1:
+            raise InputError(f"masks is {self.masks}; expected 1 or more, or none for a new one each epoch")
         for each in options_of(RunConfig):
             choices, value = each.metadata.get("choices"), getattr(self, each.name)
             if choices and value not in (*choices, each.default):
                 raise InputError(f"{each.name} is {value!r}; expected one of {', '.join(choices)}")
 
     @property
+    def family(self):
+        return FAMILIES[self.model]
+
+    @property
     def directory(self):
-        return Path(self.out) if self.out else Path("runs") / Path(self.data).stem
+        ending = "" if self.model == "gpt" else f"-{self.model}"
+        return Path(self.out) if self.out else Path("runs") / f"{Path(self.data).stem}{ending}"
 
 
 def config_from(given):
-    """RunConfig from the options given {name: value}: what is not given comes from the preset, then the defaults."""
+    """RunConfig from the options given {name: value}: what is not given comes from the preset, then the family's
+    defaults. Raises InputError for an option that the model has no use for."""
+    model = given.get("model", "gpt")
+    for each in fields(RunConfig):
+        users = each.metadata.get("of", FAMILIES)
+        if each.name in given and model in FAMILIES and model not in users:
+            raise InputError(f"--{each.name.replace('_', '-')} is for --model {' or '.join(users)}; {model} has no use "
+                             "for it: leave it out")  # fmt: skip
+    defaults = FAMILIES[model].defaults if model in FAMILIES else {}
     preset = PRESETS[given["preset"]] if given.get("preset") else None
     moe = [name for name in given if name.startswith("moe_")]
     if moe and not given.get("moe_experts"):
         raise InputError(f"--{moe[0].replace('_', '-')} is about a mixture of experts; give --moe-experts N too")
-    return RunConfig(**({name: getattr(preset, name) for name in SHAPE} if preset else {}) | given)
+    return RunConfig(**defaults | ({name: getattr(preset, name) for name in SHAPE} if preset else {}) | given)
 
 
 def start(config, force=False, quiet=False):
@@ -78,13 +106,14 @@ def start(config, force=False, quiet=False):
         refuse_other_run(config.directory)
     check_can_be_made(config.directory)
     get_module(config.device)
-    check_memory(model_config(config, config.vocab_size), config)  # before a tokenizer is trained
-    train_text, val_text = split_text(load_text(config.data))
+    family = config.family
+    check_memory(family.shape(config, config.vocab_size, {}), config)  # before a tokenizer is trained
+    train_text, val_text = family.split(load_text(config.data))
     if config.tokenizer:
         tokenizer = interop.load_tokenizer(config.tokenizer)
     else:
-        tokenizer = BPETokenizer.train(train_text, config.vocab_size)
-    shape = model_config(config, tokenizer.vocab_size)
+        tokenizer = family.train_tokenizer(train_text, config)
+    shape = family.shape(config, tokenizer.vocab_size, tokenizer.special_tokens)
     check_memory(shape, config)
     return build(config, shape, tokenizer, train_text, val_text, force=force, quiet=quiet)
 
@@ -108,10 +137,10 @@ def resume(directory, given, quiet=False):
     if given.get("steps", saved.steps) < state.step:
         raise InputError(f"--steps is {given['steps']}, but the run in {directory} is already at step {state.step}")
     config = replace(saved, **{name: given[name] for name in MAY_CHANGE if name in given}, out=str(directory))
-    shape = GPTConfig(**state.record["model"])
+    shape = config.family.shape_type(**state.record["model"])
     check_same_model(directory, shape, state)
     get_module(config.device)
-    train_text, val_text = split_text(load_text(config.data))
+    train_text, val_text = config.family.split(load_text(config.data))
     tokenizer = interop.load_tokenizer(directory)
     return build(config, shape, tokenizer, train_text, val_text, resume=state, quiet=quiet)
 
@@ -129,21 +158,12 @@ def whole_name(data):
 
 
 def build(config, shape, tokenizer, train_text, val_text, **options):
-    model = GPT(shape, seed=None if options.get("resume") else config.seed, dtype=config.dtype, device=config.device)
-    train_ids, val_ids = tokenizer.encode_array(train_text), tokenizer.encode_array(val_text)
+    family = config.family
+    data = family.dataset(train_text, val_text, tokenizer, shape, config)
+    seed = None if options.get("resume") else config.seed
+    model = family.model(shape, seed=seed, dtype=config.dtype, device=config.device)
     record = {"run": asdict(replace(config, data=whole_name(config.data)))}
-    return Trainer(model, tokenizer, train_ids, val_ids, config, out=config.directory, record=record, **options)
-
-
-def model_config(config, vocab_size):
-    base = PRESETS[config.preset] if config.preset else GPTConfig()
-    moe = None
-    if config.moe_experts:
-        moe = MoEConfig(
-            n_experts=config.moe_experts, top_k=config.moe_top_k, n_shared=config.moe_shared,
-            scores=config.moe_scores, balance=config.moe_balance,
-        )  # fmt: skip
-    return replace(base, vocab_size=vocab_size, moe=moe, **{name: getattr(config, name) for name in SHAPE})
+    return Trainer(model, tokenizer, config=config, data=data, out=config.directory, record=record, **options)
 
 
 def check_memory(shape, config):
@@ -154,9 +174,10 @@ def check_memory(shape, config):
         return
     number = 8 if config.dtype == "float64" else 4
     threads = min(config.threads or available_cores(), config.batch_size)
-    state = sum(count_parameters(shape).values()) * number * (3 + threads)
+    sizes = config.family.sizes
+    state = sum(sizes.count_parameters(shape).values()) * number * (3 + threads)
     rows = config.batch_size * config.accumulate
-    needed = state + threads * activation_bytes(shape, shape.n_ctx, number) + rows * (shape.n_ctx + 1) * ID_BYTES
+    needed = state + threads * sizes.activation_bytes(shape, shape.n_ctx, number) + rows * (shape.n_ctx + 1) * ID_BYTES
     if needed > present:
         raise InputError(
             f"this run takes at least {needed / 2**30:,.0f} GiB, {state / 2**30:,.0f} of them for weights, gradients "
@@ -181,7 +202,7 @@ def check_same_model(directory, shape, state):
         return
     _, other = interop.read_config(directory / interop.CONFIG)
     for name in ("vocab_size", "n_ctx", "n_layer", "n_head", "n_embd", "norm_first", "tied_head"):
-        mine, theirs = getattr(shape, name), getattr(other, name)
+        mine, theirs = getattr(shape, name, None), getattr(other, name, None)
         if mine != theirs:
             said = f"its {name} is {mine}, {interop.CONFIG} beside it says {theirs}"
             raise InputError(f"{state.path} is the state of another model: {said}; put the right file there")
