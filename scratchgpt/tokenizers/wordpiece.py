@@ -39,6 +39,13 @@ def longest_match(word, vocab):
     return pieces
 
 
+def spell(word, vocab, longest):
+    """The pieces of a word (see longest_match); [UNK] alone where there are none, or the word has more than `longest`
+    characters."""
+    pieces = longest_match(word, vocab) if len(word) <= longest else None
+    return [UNK] if pieces is None else pieces
+
+
 @dataclass(frozen=True)
 class Encoding:
     """What BERT reads: ids, type_ids (0 in the first text, 1 in the second) and offsets, each a list of n_tokens.
@@ -180,8 +187,7 @@ class WordPieceTokenizer:
         return ids, offsets
 
     def _match(self, word):
-        pieces = longest_match(word, self._ids) if len(word) <= LONGEST_WORD else None
-        return [self._unknown] if pieces is None else [self._ids[piece] for piece in pieces]
+        return [self._ids[piece] for piece in spell(word, self._ids, LONGEST_WORD)]
 
     def _ends(self, word, ids):
         """Where in the word each of its tokens ends."""

@@ -6,8 +6,8 @@ from importlib import import_module
 from scratchgpt.errors import InputError
 
 NAMES = (  # in the order in which they are best done
-    "bpe", "linear", "gelu", "cross_entropy", "layer_norm", "rms_norm", "embedding", "dropout", "attention", "kv_cache",
-    "adamw", "accumulation", "flash_attention", "moe_router", "t5_spans", "span_decoding",
+    "bpe", "wordpiece", "linear", "gelu", "cross_entropy", "layer_norm", "rms_norm", "embedding", "dropout",
+    "attention", "kv_cache", "adamw", "accumulation", "flash_attention", "moe_router", "t5_spans", "span_decoding",
 )  # fmt: skip
 
 
