@@ -23,7 +23,7 @@ from scratchgpt.tasks import TASKS, check_labels, gold, label_names, score
 from scratchgpt.train import number, option
 
 NUMBER = "score"  # the name of a regression's one output
-LOG_EVERY = 10  # updates between two records of the loss
+LOG_EVERY = 10  # updates between two records of their mean loss
 
 
 @dataclass(frozen=True)
@@ -169,15 +169,19 @@ class Finetuner:
         return best
 
     def run_epoch(self, epoch, progress, log):
-        begun, tokens = time.monotonic(), 0
+        begun, tokens, losses = time.monotonic(), 0, []
         for numbers in self.batches(epoch):
+            lr = self.learning_rate()
             loss, norm = self.step(numbers)
+            losses.append(loss)
             tokens += sum(len(one.ids) for n in numbers for one in self.rows[n].inputs)
             passed = time.monotonic() - begun
             each = passed / (self.done - (epoch - 1) * self.steps_per_epoch)
-            record = {"step": self.done, "epoch": epoch, "loss": loss, "lr": self.learning_rate(), "grad_norm": norm,
-                      "tokens_per_s": round(tokens / max(passed, 1e-9), 1)}  # fmt: skip
-            if self.done % LOG_EVERY == 0 or self.done == 1:
+            record = {
+                "step": self.done, "epoch": epoch, "loss": float(np.mean(losses[-LOG_EVERY:])), "lr": lr,
+                "grad_norm": norm, "tokens_per_s": round(tokens / max(passed, 1e-9), 1),
+            }  # fmt: skip
+            if len(losses) % LOG_EVERY == 0 or self.done == 1:
                 self.record(record, log)
             progress.show(record | {"seconds_left": each * (self.steps - self.done)})
 
