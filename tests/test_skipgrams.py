@@ -171,7 +171,7 @@ def learned_model(dtype="float64"):
 def test_evaluation_is_the_mean_over_all_pairs_of_the_held_out_text(threads):
     data, model = make_data(window=2, subsample=0.05), learned_model()
     result = data.evaluate(model, threads)
-    centres, candidates = data._validation
+    centres, candidates = data.held_out.centres, data.held_out.candidates
     scores = np.einsum("bc,bkc->bk", model.params["centre"][centres], model.params["context"][candidates])
     losses = np.logaddexp(0, -scores[:, 0]) + np.logaddexp(0, scores[:, 1:]).sum(1)
     assert result.pairs == len(centres) == result.figures()["val_pairs"]
@@ -216,13 +216,24 @@ def test_the_digest_tells_texts_and_settings_apart():
     assert len(digests) == 6 and make_data().digest() in digests
 
 
+def test_counts_of_another_text_say_what_is_frequent():
+    counts = np.arange(V)
+    data, usual = make_data(counts=counts, subsample=0.02), make_data(subsample=0.02)
+    expected = counts**0.75 / (counts**0.75).sum()
+    assert np.allclose(data.draws.noise, expected) and data.draws.noise[0] == 0
+    assert data.draws.keep[0] == 1 > usual.draws.keep[0]
+    assert data.digest() != usual.digest()
+    with pytest.raises(InputError, match="no word occurs"):
+        make_data(counts=np.zeros(V))
+
+
 BAD = {
     "window 0": ({"window": 0}, "window is 0"),
     "no negatives": ({"negatives": 0}, "negatives is 0"),
     "subsample below 0": ({"subsample": -1e-3}, "subsample is -0.001"),
     "subsample NaN": ({"subsample": math.nan}, "subsample is nan"),
     "a text of one word": ({"train": [1]}, "the training text has 1 words"),
-    "a held-out text of none": ({"val": np.zeros(0, int)}, "the validation text has 0 words"),
+    "a held-out text of none": ({"val": np.zeros(0, int)}, "has 0 words of the vocabulary"),
     "an id out of range": ({"val": [1, V]}, "id 40"),
 }
 
@@ -235,6 +246,5 @@ def test_what_cannot_be_used_is_refused(change, says):
 
 
 def test_a_held_out_text_without_a_pair_is_refused():
-    data = make_data(np.zeros(500, int), val=[0, 0], subsample=1e-6)
-    with pytest.raises(InputError, match="no pair"):
-        data.evaluate(Word2Vec(SHAPE))
+    with pytest.raises(InputError, match="of which 0 are left after subsampling: no pair"):
+        make_data(np.zeros(500, int), val=[0, 0], subsample=1e-6)

@@ -31,6 +31,7 @@ def test_words_are_letters_or_digits_in_lower_case(text, words):
 def test_words_of_min_count_come_by_frequency_then_alphabet():
     tokenizer = WordTokenizer.train(TEXT, min_count=2)
     assert tokenizer.words == ["the", "42", "don't", "king", "ring"]
+    assert tokenizer.counts == [3, 2, 2, 2, 2]
     assert tokenizer.vocab_size == 5 and tokenizer.special_tokens == {}
     assert WordTokenizer.train(TEXT, min_count=3).words == ["the"]
 
@@ -53,10 +54,12 @@ def test_a_vocabulary_comes_back_from_its_file(tmp_path):
     tokenizer = WordTokenizer.train(TEXT + " été", min_count=1)
     tokenizer.save(tmp_path / "new")
     for path in (tmp_path / "new", tmp_path / "new" / "words.json"):
-        assert WordTokenizer.load(path).words == tokenizer.words
+        again = WordTokenizer.load(path)
+        assert (again.words, again.counts) == (tokenizer.words, tokenizer.counts)
     again = tokenizers.load(tmp_path / "new")
     assert isinstance(again, WordTokenizer) and again.digest() == tokenizer.digest()
-    assert tokenizer.digest() != WordTokenizer(tokenizer.words[::-1]).digest()
+    assert tokenizer.digest() != WordTokenizer(tokenizer.words).digest()
+    assert tokenizer.digest() != WordTokenizer(tokenizer.words[::-1], tokenizer.counts[::-1]).digest()
 
 
 def test_the_id_of_a_word_in_any_case():
@@ -80,7 +83,7 @@ def test_the_id_of_a_word_in_any_case():
 def test_a_list_that_is_no_vocabulary_is_refused(words, says, tmp_path):
     with pytest.raises(InputError, match=says):
         WordTokenizer(words)
-    (tmp_path / "words.json").write_text(json.dumps({"words": words}))
+    (tmp_path / "words.json").write_text(json.dumps({"words": [[word, 1] for word in words]}))
     with pytest.raises(InputError, match=rf"words\.json: .*{says}"):
         WordTokenizer.load(tmp_path)
 
@@ -89,6 +92,8 @@ def test_what_cannot_be_used_is_refused(tmp_path):
     (tmp_path / "words.json").write_text('{"words": {"a": 1}}')
     calls = {
         "no list of words": lambda: WordTokenizer.load(tmp_path),
+        "not 1 whole numbers": lambda: WordTokenizer(["a"], [1.5]),
+        "not 2 whole numbers": lambda: WordTokenizer(["a", "b"], [1]),
         "does not exist": lambda: WordTokenizer.load(tmp_path / "none.json"),
         "is a file": lambda: WordTokenizer(["a"]).save(tmp_path / "words.json"),
         "occurs 9 times": lambda: WordTokenizer.train(TEXT, min_count=9),

@@ -31,11 +31,13 @@ class WordTokenizer:
     """A vocabulary of words: words[id] is the word. Text that is none of them has no id and is left out, and what is
     left of a sentence moves together, as in word2vec (Mikolov et al. 2013b): there is no token for the unknown.
 
-    words: strings as `words_of` gives them, each once. special_tokens is empty. Raises InputError otherwise.
+    words: strings as `words_of` gives them, each once; counts: how often each occurs in the text they were taken from
+    (default: once). special_tokens is empty. Raises InputError otherwise.
     """
 
-    def __init__(self, words):
+    def __init__(self, words, counts=None):
         self.words = list(words)
+        self.counts = [1] * len(self.words) if counts is None else list(counts)
         self.ids = {word: number for number, word in enumerate(self.words)}
         if not self.words:
             raise InputError("the vocabulary has no words; expected at least one")
@@ -44,6 +46,9 @@ class WordTokenizer:
                 raise InputError(f"word {number} of the vocabulary is {word!r}; expected a single word in lower case")
             if self.ids[word] != number:
                 raise InputError(f"the word {word!r} is twice in the vocabulary; expected each once")
+        sound = all(isinstance(count, int) and count >= 0 for count in self.counts)
+        if not sound or len(self.counts) != len(self.words):
+            raise InputError(f"the counts are not {len(self.words)} whole numbers, one for each word")
         self.vocab_size, self.special_tokens = len(self.words), {}
         self._dtype = np.uint16 if self.vocab_size <= 1 << 16 else np.uint32
 
@@ -60,7 +65,7 @@ class WordTokenizer:
         kept = sorted((-count, word) for word, count in counts.items() if count >= min_count)
         if not kept:
             raise InputError(f"no word of the text occurs {min_count} times; give more text or a smaller min_count")
-        return cls(word for _, word in kept)
+        return cls([word for _, word in kept], [-count for count, _ in kept])
 
     def encode(self, text):
         """Ids of the words of a text that the vocabulary has, a list of ints."""
@@ -88,8 +93,8 @@ class WordTokenizer:
         return self.ids[found[0]]
 
     def digest(self):
-        """16 hexadecimal digits that stand for the vocabulary."""
-        return hashlib.sha256(json.dumps(self.words).encode()).hexdigest()[:16]
+        """16 hexadecimal digits that stand for the words and their counts."""
+        return hashlib.sha256(json.dumps([self.words, self.counts]).encode()).hexdigest()[:16]
 
     def save(self, directory):
         """Writes words.json. Raises InputError when `directory` is a file."""
@@ -97,17 +102,17 @@ class WordTokenizer:
         if directory.exists() and not directory.is_dir():
             raise InputError(f"{directory} is a file; expected a directory to write {WORDS_FILE} into")
         directory.mkdir(parents=True, exist_ok=True)
-        content = json.dumps({"words": self.words}, ensure_ascii=False, indent=0)
-        write_text(directory / WORDS_FILE, content + "\n")
+        rows = [json.dumps([word, count], ensure_ascii=False) for word, count in zip(self.words, self.counts)]
+        write_text(directory / WORDS_FILE, '{"words": [\n' + ",\n".join(rows) + "\n]}\n")
 
     @classmethod
     def load(cls, path):
         """Opens words.json in a directory, or that file. Raises InputError, naming it, when missing or malformed."""
         path = Path(path) / WORDS_FILE if Path(path).is_dir() else Path(path)
-        words = read_json(path).get("words")
-        if not isinstance(words, list):
-            raise InputError(f'{path} has no list of words; expected {{"words": [...]}}')
+        rows = read_json(path).get("words")
+        if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) == 2 for row in rows):
+            raise InputError(f'{path} is no list of words with their counts; expected {{"words": [["the", 9], ...]}}')
         try:
-            return cls(words)
+            return cls(*zip(*rows)) if rows else cls([])
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
