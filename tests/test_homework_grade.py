@@ -494,6 +494,11 @@ def test_example_of_a_text_is_the_shortest_and_shows_only_what_matters(file, out
     assert row(check(CATALOGUE / "bpe" / file), output).example["inputs"] == inputs
 
 
+def test_example_of_several_long_texts_is_one_short_one():
+    inputs = row(check(CATALOGUE / "wordpiece" / "wrong_goes_back.py"), "matches").example["inputs"]
+    assert inputs["words"] == "aaé" and {*inputs["vocab"]} == {"aa", "a", "##aé"}
+
+
 def test_example_of_a_run_is_as_long_as_it_must_be(tmp_path):
     edits = ("weight * (length // 2)", "weight")
     report = answer_from(tmp_path, "bpe/right_sorted_and_recursive.py", *edits)

@@ -472,7 +472,8 @@ def weight(example):
 
 
 def simplified_at_once(inputs):
-    """What is simpler in many places, as {name: value}: an array of zeros, of 1 and -1, with a slice of zeros."""
+    """What is simpler in many places, as {name: value}: an array of zeros, of 1 and -1, with a slice of zeros; half of
+    a text or a collection."""
     for name, value in inputs.items():
         if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.any():
             changed = [np.zeros_like(value), np.sign(value)]
@@ -480,6 +481,9 @@ def simplified_at_once(inputs):
                 for kept in 1 - np.eye(value.shape[axis]):
                     changed.append(value * np.expand_dims(kept, tuple(range(1, value.ndim - axis))))
             yield from ({name: each} for each in changed if not np.array_equal(each, value))
+        elif isinstance(value, str | list | tuple | dict) and len(value) > 1:
+            parts, half = [*value.items()] if isinstance(value, dict) else value, len(value) // 2
+            yield from ({name: type(value)(part)} for part in (parts[:half], parts[half:]))
 
 
 def simplified(inputs):
