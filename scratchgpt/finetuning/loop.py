@@ -97,13 +97,8 @@ class Finetuner:
         self.task, self.train, self.validation = task, train, validation
         check_examples(train, validation, task, config)
         base = backbone_of(model)
-        on_gpt = isinstance(base, GPT)
-        for name, given in (("lm_weight", config.lm_weight), ("both_orders", config.both_orders)):
-            if given and not on_gpt:
-                raise InputError(f"{name} is {given}, which is for a GPT; this model is a {type(base).__name__}")
-        if config.both_orders and task != "pair":
-            raise InputError(f"both_orders is about pairs; the task is {task}")
-        if on_gpt:
+        check_options(base, task, config)
+        if isinstance(base, GPT):
             base, tokenizer = with_marks(base, tokenizer, config.seed)
         self.tokenizer, head = tokenizer, "sentence" if task == "pair" else task
         labels = labels_of(train, head, config.problem)
@@ -216,6 +211,15 @@ def check_examples(train, validation, task, config):
         bare = next((example for example in examples if gold(example) is None), None)
         if bare is not None:
             raise InputError(f"{bare.where}: it has no label; {name} examples need one")
+
+
+def check_options(base, task, config):
+    """Raises InputError for an option that this model or task has no use for."""
+    for name, given in (("lm_weight", config.lm_weight), ("both_orders", config.both_orders)):
+        if given and not isinstance(base, GPT):
+            raise InputError(f"{name} is {given}, which is for a GPT; this model is a {type(base).__name__}")
+    if config.both_orders and task != "pair":
+        raise InputError(f"both_orders is about pairs; the task is {task}")
 
 
 def backbone_of(model):

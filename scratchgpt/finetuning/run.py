@@ -7,7 +7,7 @@ finetune.png        both, drawn
 """
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from scratchgpt import interop
@@ -40,9 +40,12 @@ class Data:
 
     def whole_names(self):
         """The same with the absolute paths of files."""
-        names = (None if name is None or name in SETS else str(Path(name).resolve()) for name in (self.data, self.val))
-        data, val = names
-        return Data(data or self.data, val or self.val, self.share)
+        return replace(self, data=whole(self.data), val=None if self.val is None else whole(self.val))
+
+
+def whole(name):
+    """The absolute path of a file, or the name of a set."""
+    return name if name in SETS else str(Path(name).resolve())
 
 
 def check_can_be_saved(config):
