@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import strict_device
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from scratchgpt.models.bert import BERT, BERTConfig, RoBERTaConfig, SpanBERTConf
 from scratchgpt.models.gpt import GPT, GPTConfig
 from scratchgpt.models.heads import HeadConfig, put_head
 from scratchgpt.models.t5 import T5, T5Config
+from scratchgpt.ops import table
 from scratchgpt.tasks import ChoiceExample, PairExample, SentenceExample, SpanExample, TagExample
 from scratchgpt.tokenizers import BPETokenizer, WordPieceTokenizer
 
@@ -321,6 +323,20 @@ def test_the_same_seed_gives_the_same_bits_and_another_others(family):
     assert one.model.params.data.tobytes() == same.model.params.data.tobytes()
     assert one.predictions == same.predictions
     assert not np.array_equal(one.model.params.data, other.model.params.data)
+
+
+@pytest.mark.parametrize("task", EXAMPLES)
+@pytest.mark.parametrize("family", ["BERT", "GPT"])
+def test_finetuning_on_the_strict_device_gives_the_bits_of_numpy(family, task):
+    model, tokenizer = MODELS[family]
+    results = [
+        finetune(type(model)(model.config, 3, ops=table("reference"), xp=xp), tokenizer, EXAMPLES[task], EXAMPLES[task],
+                 task, QUICK)
+        for xp in (np, strict_device)
+    ]  # fmt: skip
+    assert isinstance(results[1].model.params.data, strict_device.ndarray)
+    assert np.array_equal(results[0].model.params.data, results[1].model.params.data.get())
+    assert results[0].predictions == results[1].predictions
 
 
 def test_dropout_is_the_models_own():
