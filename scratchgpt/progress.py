@@ -55,8 +55,10 @@ class Progress:
 
 
 def describe(record, val_loss=None):
-    """ "loss 3.21  validation 3.40  45,100 tokens/s  MFU 61%  1:05 left"."""
-    said = [f"loss {record['loss']:.3f}"]
+    """ "loss 3.21  validation 3.40  45,100 tokens/s  MFU 61%  1:05 left"; of a loss with several parts, "loss 3.21 (mlm
+    2.60, nsp 0.61)": the validation is then the first one's."""
+    parts = [f"{name} {record[name + '_loss']:.3f}" for name in ("mlm", "nsp", "span") if f"{name}_loss" in record]
+    said = [f"loss {record['loss']:.3f}" + (f" ({', '.join(parts)})" if len(parts) > 1 else "")]
     if val_loss is not None:
         said.append(f"validation {val_loss:.3f}")
     said.append(f"{record['tokens_per_s']:,.0f} tokens/s")

@@ -4,6 +4,7 @@ corpus.py     the embedded corpora, text files, and what of a text is held out
 text.py       next tokens (GPT), and the entropy lines of a token stream
 masked.py     masked tokens (BERT, RoBERTa, SpanBERT)
 corrupted.py  corrupted spans, or prefixes (T5)
+skipgrams.py  words, the words around them, and negatives (word2vec)
 
 **A dataset** is what the Trainer trains on and all that it knows of a family of models. It is any object with
 
@@ -15,6 +16,7 @@ corrupted.py  corrupted spans, or prefixes (T5)
     lines            {name: nats}: the losses of guessers that know less than the model, dashed in loss.png; read once,
                      when the run starts
     curve            the key of the records of metrics.jsonl whose values the lines are about ("loss", "mlm_loss")
+    unit             what that loss is the mean over, "token" or "pair"
     title            one line over loss.png: the model and its shape
     evaluate(model, threads=None, whole=True)
                      how well the model does on the validation text, or (whole=False) on a fixed part of it. A result

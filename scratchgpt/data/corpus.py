@@ -67,16 +67,18 @@ LONG_LINE = 200  # characters; a longer line is a paragraph, which is divided, a
 SENTENCE_END = re.compile(r"""[.!?]+["'”’)\]]*(?=\s+["'“‘(\[]*[A-Z0-9])""")
 ABBREVIATED = {  # what a full stop follows that ends no sentence; so does a single capital letter
     "Mr", "Mrs", "Ms", "Dr", "Messrs", "St", "Gen", "Sen", "Rep", "Gov", "Col", "Capt", "Lt", "Sgt", "Rev", "Jr", "Sr",
-    "No", "vs", "cf", "Prof",
+    "vs", "cf", "Prof",
 }  # fmt: skip
 
 
 def split_documents(text):
     """(training text, validation text) as split_text, but cut between two documents, at the last place before the last
-    tenth where a document ends; as split_text where there is none. Their concatenation is the text."""
+    tenth where a document ends, and before the last two of four documents or more; as split_text where there is none.
+    Their concatenation is the text."""
     cut = len(split_text(text)[0])
-    ends = [match.end() for match in BLANK_LINES.finditer(text, 0, min(len(text), cut + 1)) if match.end() <= cut]
-    cut = next((end for end in reversed(ends) if text[:end].strip()), cut)
+    ends = [match.end() for match in BLANK_LINES.finditer(text) if text[match.end() :].strip()]
+    ends = [end for end in ends if text[:end].strip()][: -1 if len(ends) > 2 else None]
+    cut = max((end for end in ends if end <= cut), default=cut)
     return text[:cut], text[cut:]
 
 

@@ -128,7 +128,7 @@ class Corrupted:
     and too few of them.
     """
 
-    curve = "loss"
+    curve, unit = "loss", "token"
 
     def __init__(self, train_ids, val_ids, tokenizer, shape, config, objective="span"):
         self.train_ids = as_ids(train_ids, shape.vocab_size, "the training text's token ids")

@@ -28,9 +28,10 @@ PART = 64  # rows of the validation text that are read while training
 
 
 def encoded(text, tokenizer):
-    """The documents of a text, lists of sentences, which are arrays of ids; none of them is empty."""
+    """The documents of a text, lists of sentences, which are arrays of ids; each of them has an ordinary token."""
+    special = list(tokenizer.special_tokens.values())
     documents = ([tokenizer.encode_array(each) for each in document] for document in documents_of(text))
-    documents = ([sentence for sentence in document if len(sentence)] for document in documents)
+    documents = ([ids for ids in document if not np.isin(ids, special).all()] for document in documents)
     return [document for document in documents if document]
 
 
@@ -215,7 +216,7 @@ class Masked:
     another one's some are left out, or come twice, where there are more or fewer.
     """
 
-    curve = "mlm_loss"
+    curve, unit = "mlm_loss", "token"
 
     def __init__(self, rows, held_out, documents, shape, config):
         self.rows, self.held_out, self.seed = rows, HeldOut(held_out), config.seed

@@ -30,7 +30,7 @@ class Draws:
     one may be the context itself, as in the paper's equation 4 (its program leaves those out).
     """
 
-    def __init__(self, counts, window, negatives, subsample):
+    def __init__(self, counts, window=5, negatives=5, subsample=1e-3):
         for name, value, least in (("window", window, 1), ("negatives", negatives, 1), ("subsample", subsample, 0)):
             if not least <= value < math.inf:
                 raise InputError(f"{name} is {value}; expected {least} or more")
@@ -75,24 +75,24 @@ class SkipGrams:
     """A word2vec's dataset (see scratchgpt/data/__init__.py): pairs of a word and one near it, each with negatives.
 
     train_ids, val_ids: (N,) ints; shape: the Word2VecConfig; config: the TrainConfig, whose batch_size counts words of
-    the text; window, negatives, subsample: see Draws; counts: (V,), by default those of train_ids. Raises InputError
-    for values out of range and texts too short.
+    the text; draws: Draws, by default those of train_ids' own counts. Raises InputError for ids out of range and texts
+    too short.
     """
 
-    curve = "loss"
+    curve, unit = "loss", "pair"
 
-    def __init__(self, train_ids, val_ids, shape, config, window=5, negatives=5, subsample=1e-3, counts=None):
+    def __init__(self, train_ids, val_ids, shape, config, draws=None):
         self.train_ids = as_ids(train_ids, shape.vocab_size, "the training text's word ids")
         if len(self.train_ids) < 2:
             raise InputError(
                 f"the training text has {len(self.train_ids)} words of the vocabulary; expected at least 2"
             )
-        counts = np.bincount(self.train_ids, minlength=shape.vocab_size) if counts is None else counts
-        self.draws = Draws(counts, window, negatives, subsample)
+        self.draws = draws or Draws(np.bincount(self.train_ids, minlength=shape.vocab_size))
         self.held_out = HeldOut(as_ids(val_ids, shape.vocab_size, "the validation text's word ids"), self.draws)
         self.seed, self.parts = config.seed, config.accumulate
         self.n_train, self.n_val = len(self.train_ids), len(val_ids)
         self.tokens_per_step = config.batch_size * config.accumulate
+        window, negatives = self.draws.window, self.draws.negatives
         pairs_of_a_word = self.draws.kept * (window + 1)  # on average
         self.flops_per_token = pairs_of_a_word * training_flops_per_pair(shape, negatives)
         self.lines = self.draws.lines

@@ -20,7 +20,7 @@ class NextTokens:
     UTF-8, or None. Raises InputError for ids out of range and too few of them.
     """
 
-    curve = "loss"
+    curve, unit = "loss", "token"
 
     def __init__(self, train_ids, val_ids, shape, config, n_bytes=None):
         self.train_ids = as_ids(train_ids, shape.vocab_size, "the training text's token ids")
