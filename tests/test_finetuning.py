@@ -349,7 +349,7 @@ def test_dropout_is_the_models_own():
 
 def test_training_stops_after_patience_epochs_and_the_best_weights_come_back(monkeypatch):
     values = iter([0.0, 0.5, 0.7, 0.6, 0.7, 0.1, 0.9])
-    monkeypatch.setattr("scratchgpt.finetuning.loop.score", lambda *_: {"accuracy": next(values)})
+    monkeypatch.setattr("scratchgpt.finetuning.loop.score", lambda *_: {"accuracy": next(values), "macro F1": 0.5})
     tuner = Finetuner(*MODELS["BERT"], sentences(), sentences(), "sentence", replace(QUICK, epochs=6))
     kept = []  # the first value was that of the majority
     result = tuner.run(keep=lambda result: kept.append((result.epoch, result.model.params.data.copy())))
@@ -357,6 +357,16 @@ def test_training_stops_after_patience_epochs_and_the_best_weights_come_back(mon
     assert tuner.done == 5 * 3  # three epochs without a better one, and no more
     assert result.epoch == 2 and result.metric == 0.7
     assert np.array_equal(result.model.params.data, kept[1][1])
+
+
+def test_of_equal_metrics_the_next_one_decides(monkeypatch):
+    """A tagger may find no entity for some epochs, and still get better at single words."""
+    values = iter([(0.0, 0.0), (0.0, 0.8), (0.0, 0.9), (0.0, 0.9), (0.0, 0.85), (0.0, 0.89), (1.0, 1.0)])
+    monkeypatch.setattr(
+        "scratchgpt.finetuning.loop.score", lambda *_: dict(zip(("entity F1", "token accuracy"), next(values)))
+    )
+    result = finetune(*MODELS["BERT"], tagged(), tagged(), "tag", replace(QUICK, epochs=6))
+    assert result.epoch == 2 and result.history[-1]["epoch"] == 5
 
 
 def test_a_fresh_model_has_the_shape_and_other_weights():

@@ -79,6 +79,11 @@ class Result(NamedTuple):
         """The main one."""
         return next(iter(self.metrics.values()))
 
+    @property
+    def standing(self):
+        """What results are compared by: the main metric, where two have the same the next one, and so on."""
+        return tuple(self.metrics.values())
+
 
 def finetune(model, tokenizer, train, validation, task, config=None, quiet=True):
     """The Result of finetuning a pretrained BERT, RoBERTa, SpanBERT or GPT; model itself is not changed.
@@ -149,7 +154,7 @@ class Finetuner:
             for epoch in range(1, self.config.epochs + 1):
                 self.run_epoch(epoch, progress, log)
                 result = self.evaluated(epoch)
-                better = best is None or result.metric > best.metric
+                better = best is None or result.standing > best.standing
                 record = {"step": self.done, "epoch": epoch, "metrics": result.metrics, "best": better}
                 self.record(record, log)
                 if better:
