@@ -140,11 +140,12 @@ def show_sections(sections, title):
 
 
 def show_neighbours(model, tokenizer, n_words=8, n=6):
-    """Prints the neighbours of a few of the more frequent words that say something: what is shown after training."""
+    """Prints the neighbours of some of the more frequent words that are long enough to say something."""
     vectors, words = unit(to_host(model.params["centre"])), tokenizer.words
-    longer = [number for number, word in enumerate(words) if len(word) > 4]
+    longer = [number for number, word in enumerate(words) if len(word) > 5] or list(range(len(words)))
+    frequent = longer[: 8 * n_words]
     rows = []
-    for word in longer[: 4 * n_words : 4]:
+    for word in frequent[:: max(1, len(frequent) // n_words)][:n_words]:
         found = nearest(vectors, vectors[word], n, without=[word])
         rows.append((words[word], "  ".join(words[other] for other, _ in found)))
     print_table(None, rows, ("word", "nearest"))

@@ -9,15 +9,17 @@ NAMES = {
     "bigram": "one token of context",
     "trigram": "two tokens, memorised",
     "in sight": "and a look at the place",
+    "coin": "tossed for each candidate",
+    "frequencies": "of the candidates alone",
 }
 
 
-def draw_loss(path, history, lines, title, curve="loss"):
-    """Writes loss.png: training and validation loss (nats per token) against the step, each line named at its end.
+def draw_loss(path, history, lines, title, curve="loss", unit="token"):
+    """Writes loss.png: training and validation loss (nats per unit) against the step, each line named at its end.
 
     history: the records of metrics.jsonl, {"step", "loss"?, "val_loss"?, "whole"?}; curve: the key of their training
-    loss, of which the lines speak; whole marks a validation loss of
-    the whole text, a point of its own beside the curve over a part of it; lines: {name: nats per token}.
+    loss, of which the lines speak; whole marks a validation loss of the whole text, a point of its own beside the curve
+    over a part of it; lines: {name: nats per unit}.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -48,7 +50,7 @@ def draw_loss(path, history, lines, title, curve="loss"):
     name_at_the_end(axes, labels, last)
     axes.set_title(title, loc="left", color=INK, fontsize=11)
     axes.set_xlabel("step", color=INK)
-    axes.set_ylabel("loss, nats per token", color=INK)
+    axes.set_ylabel(f"loss, nats per {unit}", color=INK)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
     write_atomically(path, lambda temporary: figure.savefig(temporary, format="png"))

@@ -29,6 +29,7 @@ METRICS_FILE, LOSS_FILE, LOAD_FILE = "metrics.jsonl", "loss.png", "moe_load.png"
 RUN_FILES = (  # a directory that holds one of these holds a run
     STATE_FILE, METRICS_FILE, LOSS_FILE, LOAD_FILE, "config.json", "model.safetensors", "tokenizer.json", "vocab.json",
     "vocab.txt", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json",
+    "words.json",
 )  # fmt: skip
 
 
@@ -42,7 +43,8 @@ class TrainConfig:
     """How a model is trained. Raises InputError for a value that cannot be used."""
 
     steps: int = option(1100, "optimisation", "updates of the weights")
-    batch_size: int = option(16, "optimisation", "sequences of n_ctx tokens that are run at once")
+    batch_size: int = option(16, "optimisation", "sequences of n_ctx tokens that are run at once; of a "
+                            "word2vec words, each with its contexts")  # fmt: skip
     accumulate: int = option(1, "optimisation", "batches whose gradients are added up for one update")
     lr: float = option(4e-3, "optimisation", "highest learning rate, reached after the warm-up")
     min_lr: float = option(0.0, "optimisation", "learning rate of the last update; the way down is half a cosine")
@@ -253,9 +255,10 @@ class Trainer:
 
     def draw(self):
         """Draws loss.png in the run's directory, and moe_load.png where there are mixtures of experts."""
+        data = self.data
         if self.out is not None:
             with self._writing(self.out / LOSS_FILE):
-                draw_loss(self.out / LOSS_FILE, self.history, self.lines, self.data.title, self.data.curve)
+                draw_loss(self.out / LOSS_FILE, self.history, self.lines, data.title, data.curve, data.unit)
                 if self.shards.routed:
                     draw_load(self.out / LOAD_FILE, {"": self.history}, self.model.config.moe.top_k)
 

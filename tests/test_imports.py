@@ -13,9 +13,10 @@ PACKAGE = Path(scratchgpt.__file__).parent
 # Lowest first: a module imports modules before its own, or parts of its own package.
 ORDER = [
     *("errors", "files", "backend", "ops", "params", "optim", "blocks", "models", "tokenizers", "objectives", "tasks"),
-    *("checkpoint", "evaluation", "data", "interop", "sampling", "distributed", "plot", "progress", "train"),
+    *("checkpoint", "evaluation", "data", "interop", "sampling", "distributed", "plot", "progress", "neighbours"),
+    "train",
     *("run", "finetuning", "check"),
-    *("neighbours", "embed", "infill", "homework", "lesson", "doctor", "bench", "cli"),
+    *("embed", "infill", "fewshot", "homework", "lesson", "doctor", "bench", "cli"),
 ]
 MAY_IMPORT_TORCH = {"bench/worker.py", "bench/torch_gpt.py"} | {
     f"check/lockstep/{name}.py" for name in ("bert", "boundary", "definitions", "gpt", "heads", "t5", "taps", "twin")

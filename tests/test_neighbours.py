@@ -136,7 +136,10 @@ def test_the_command_writes_the_vectors(directory, tmp_path, capsys):
 def test_neighbours_of_longer_words_are_shown_after_training(tokenizer, capsys):
     show_neighbours(planted_model(), tokenizer)
     out = capsys.readouterr().out
-    assert "woman" in out and "queen" in out.split("woman")[1]
+    assert "father" in out and "mother" in out.split("father")[1]
+    short = WordTokenizer(["a", "b", "c", "d", "e", "f", "g", "h", "i"])
+    show_neighbours(planted_model(), short)  # no word is long: the most frequent ones
+    assert "│ a    │ " in capsys.readouterr().out
 
 
 def test_what_cannot_be_answered_is_refused_on_one_line(directory, tmp_path, capsys):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scratchgpt.data.skipgrams import PART, SkipGrams, pairs_around
+from scratchgpt.data.skipgrams import PART, Draws, SkipGrams, pairs_around
 from scratchgpt.errors import InputError
 from scratchgpt.models.word2vec import Word2Vec, Word2VecConfig
 from scratchgpt.ops import table
@@ -21,8 +21,9 @@ TEXT = np.random.default_rng(123).choice(V, 3000, p=ZIPF / ZIPF.sum())
 SIGMAS = 4.5  # a share of n independent draws is further off once in 150,000 times
 
 
-def make_data(train=TEXT, val=TEXT[:500], batch_size=64, accumulate=1, seed=0, **options):
-    return SkipGrams(train, val, SHAPE, TrainConfig(batch_size=batch_size, accumulate=accumulate, seed=seed), **options)
+def make_data(train=TEXT, val=TEXT[:500], batch_size=64, accumulate=1, seed=0, counts=None, **options):
+    draws = Draws(np.bincount(train, minlength=V) if counts is None else counts, **options)
+    return SkipGrams(train, val, SHAPE, TrainConfig(batch_size=batch_size, accumulate=accumulate, seed=seed), draws)
 
 
 def pairs_of(batches):

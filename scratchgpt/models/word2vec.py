@@ -52,6 +52,11 @@ def count_parameters(config):
     return {name: math.prod(shape) for name, (shape, _) in parameter_spec(config).items()}
 
 
+def activation_bytes(config, T, itemsize=4):
+    """About what T pairs keep between forward and backward, of a few dozen negatives at most."""
+    return T * 32 * (config.n_embd + 4) * itemsize
+
+
 def training_flops_per_pair(config, negatives):
     """FLOPs of forward and backward for a pair and its negatives: 2 C a product forward, 4 C backward."""
     return 6 * config.n_embd * (1 + negatives)
@@ -135,5 +140,4 @@ class Word2Vec:
         return len(batch["input_ids"])
 
     def activation_bytes(self, T):
-        """About what a pair keeps between forward and backward, a few dozen negatives at most."""
-        return 32 * (self.config.n_embd + 4) * self.params.dtype.itemsize
+        return activation_bytes(self.config, T, self.params.dtype.itemsize)

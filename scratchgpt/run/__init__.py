@@ -17,6 +17,7 @@ from scratchgpt.train import TrainConfig, Trainer, option, options_of, refuse_ot
 
 DTYPES = ("float32", "float64")
 MASKED = ("bert", "roberta", "spanbert")
+TEXTS = ("gpt", *MASKED, "t5")  # the families that read tokens in their order
 MAY_CHANGE = (  # when a run is resumed; the data may have moved: the Trainer checks that the text is the same
     "data", "steps", "threads", "checkpoint_every", "eval_every", "log_every", "device",
 )  # fmt: skip
@@ -32,21 +33,28 @@ class RunConfig(TrainConfig):
                        "its last tenth is held out")  # fmt: skip
     out: str | None = option(None, "data", "directory of the run (default: runs/, the data's name and the model's)")
     tokenizer: str | None = option(None, "data", "directory of a trained tokenizer (default: train one on the data)")
-    vocab_size: int = option(2048, "data", "tokens of the tokenizer that is trained on the data, 257 or more")
+    vocab_size: int = option(2048, "data", "tokens of the tokenizer that is trained on the data, 257 or more", of=TEXTS)
     model: str = option("gpt", "model", "the family, and so what it is trained to say", choices=tuple(FAMILIES))
+    min_count: int = option(5, "data", "how often a word occurs at least to be in the vocabulary", of=("word2vec",))
     preset: str | None = option(None, "model", "shape of a published model; the vocabulary is still the tokenizer's",
                                 choices=tuple(PRESETS), of=("gpt",))  # fmt: skip
-    n_layer: int = option(4, "model", "blocks")
-    n_head: int = option(2, "model", "attention heads; they share n_embd equally")
-    n_embd: int = option(128, "model", "width of the residual stream")
-    n_ctx: int = option(128, "model", "context: the most tokens the model sees at once")
-    dropout: float = option(0.0, "model", "probability of zeroing a number of the embedding or of a residual branch")
+    n_layer: int = option(4, "model", "blocks", of=TEXTS)
+    n_head: int = option(2, "model", "attention heads; they share n_embd equally", of=TEXTS)
+    n_embd: int = option(128, "model", "width of the residual stream; of a word2vec, of a vector")
+    n_ctx: int = option(128, "model", "context: the most tokens the model sees at once", of=TEXTS)
+    dropout: float = option(0.0, "model", "probability of zeroing a number of the embedding or of a residual branch",
+                            of=TEXTS)  # fmt: skip
     init: str = option("he", "model", "first weights: He et al. 2015, or 0.02 as GPT-2 and BERT",
                        choices=("he", "gpt2", "bert"), of=("gpt", *MASKED))  # fmt: skip
     masks: int | None = option(None, "model", "masks of each row that take turns, epoch by epoch; 1 is a static mask "
                                "(default: a new one each epoch)", of=("roberta",))  # fmt: skip
     objective: str = option("span", "model", "what the decoder says: hidden spans, or how a text goes on",
                             choices=OBJECTIVES, of=("t5",))  # fmt: skip
+    window: int = option(5, "model", "how far apart a word and its context may be", of=("word2vec",))
+    negatives: int = option(5, "model", "words drawn at random for each pair of a word and its context",
+                            of=("word2vec",))  # fmt: skip
+    subsample: float = option(1e-3, "model", "the share of the text above which a word is frequent, and sometimes left "
+                              "out; 0: never", of=("word2vec",))  # fmt: skip
     moe_experts: int = option(0, "model", "experts of the mixture that stands for each feed-forward; 0: no mixture",
                               of=("gpt",))  # fmt: skip
     moe_top_k: int = option(2, "model", "experts that each token goes to; a token costs what it costs without experts",
@@ -177,7 +185,8 @@ def check_memory(shape, config):
     sizes = config.family.sizes
     state = sum(sizes.count_parameters(shape).values()) * number * (3 + threads)
     rows = config.batch_size * config.accumulate
-    needed = state + threads * sizes.activation_bytes(shape, shape.n_ctx, number) + rows * (shape.n_ctx + 1) * ID_BYTES
+    T = getattr(shape, "n_ctx", 1)  # a word2vec's row is one pair
+    needed = state + threads * sizes.activation_bytes(shape, T, number) + rows * (T + 1) * ID_BYTES
     if needed > present:
         raise InputError(
             f"this run takes at least {needed / 2**30:,.0f} GiB, {state / 2**30:,.0f} of them for weights, gradients "

@@ -37,7 +37,8 @@ def said_of_default(option):
     said = "" if option.default is None else str(option.default)
     others = [(name, FAMILIES[name].defaults[option.name]) for name in users if option.name in FAMILIES[name].defaults]
     said = "; ".join([said, *(f"{name}: {value}" for name, value in others)])
-    only = "" if len(users) == len(FAMILIES) else f" ({', '.join(users)} only)"
+    without = [name for name in FAMILIES if name not in users]
+    only = f" ({', '.join(users)} only)" if len(without) > 1 else f" (not {without[0]})" if without else ""
     return (f" (default: {said})" if said else "") + only
 
 

@@ -16,7 +16,8 @@ EVALUATION_RULE = (
     "n_ctx / 2, so that each token has at least n_ctx / 2 tokens before it (except in the first window). "
     "Bits per byte = sum of nats / ln 2 / bytes of the text. BERT and its kin: the text is read four times, with masks "
     "(and pairs) that are the same every time the command is run. T5: rows of the text, one after another, with hidden "
-    "spans that are the same every time; each target is said from the right ones before it."
+    "spans that are the same every time; each target is said from the right ones before it. "
+    "word2vec: each pair of words of the text with negatives that are the same every time."
 )
 
 

@@ -1,10 +1,12 @@
-"""What a model says for itself when it is trained: a sample, guesses for masked tokens, blanks filled in."""
+"""What a model says for itself when it is trained: a sample, guesses for masked tokens, blanks filled in,
+neighbours."""
 
 import sys
 
 import numpy as np
 
 from scratchgpt.backend import silence_float_warnings, to_host
+from scratchgpt.neighbours import show_neighbours
 from scratchgpt.objectives import fill_spans, pack
 from scratchgpt.progress import print_table
 from scratchgpt.sampling import generate, generate_output
@@ -95,3 +97,9 @@ def filled_in(trainer):
         shown = (inputs, fill_spans(inputs, output, sentinels), fill_spans(inputs, targets, sentinels))
     for title, ids in zip(("", "\nwhat the model says:\n", "\nwhat was there:\n"), shown):
         print(title + tokenizer.decode(ids).strip())
+
+
+def neighbours(trainer):
+    """A word2vec's nearest words of some words."""
+    print(f"\nThe model is in {trainer.out}. Some of its words and what is nearest to them:\n")
+    show_neighbours(trainer.model, trainer.tokenizer)

@@ -12,14 +12,16 @@ from scratchgpt.data import NextTokens, split_documents, split_text
 from scratchgpt.data.corrupted import Corrupted, Corruption
 from scratchgpt.data.corrupted import HeldOut as HeldOutCorrupted
 from scratchgpt.data.masked import HeldOut, Masked, Pairs, Sentences, Spans, encoded
+from scratchgpt.data.skipgrams import Draws, SkipGrams
+from scratchgpt.data.skipgrams import HeldOut as HeldOutPairs
 from scratchgpt.errors import InputError
-from scratchgpt.evaluation import evaluate
-from scratchgpt.models import bert, gpt, t5
+from scratchgpt.evaluation import as_ids, evaluate
+from scratchgpt.models import bert, gpt, t5, word2vec
 from scratchgpt.models.moe import MoEConfig
 from scratchgpt.objectives import raw_length
 from scratchgpt.objectives.t5 import span_counts
 from scratchgpt.run import examples
-from scratchgpt.tokenizers import BPETokenizer, WordPieceTokenizer
+from scratchgpt.tokenizers import BPETokenizer, WordPieceTokenizer, WordTokenizer
 
 SENTINELS = 32  # of a T5's tokenizer at least: what one text may have of blanks, and one more
 
@@ -184,6 +186,34 @@ def need_end(tokenizer):
         raise InputError("the tokenizer has no </s>, with which a T5's texts end; give another --tokenizer")
 
 
+# ---- word2vec
+
+
+def words_shape(config, vocab_size, specials):
+    return word2vec.Word2VecConfig(vocab_size=vocab_size, n_embd=config.n_embd)
+
+
+def words_tokenizer(text, config):
+    return WordTokenizer.train(text, config.min_count)
+
+
+def words_dataset(train_text, val_text, tokenizer, shape, config):
+    draws = words_draws(tokenizer, config)
+    return SkipGrams(tokenizer.encode_array(train_text), tokenizer.encode_array(val_text), shape, config, draws)
+
+
+def words_examine(model, tokenizer, text, config, threads):
+    ids = as_ids(tokenizer.encode_array(text), model.config.vocab_size)
+    return HeldOutPairs(ids, words_draws(tokenizer, config)).evaluate(model, threads)
+
+
+def words_draws(tokenizer, config):
+    if not isinstance(tokenizer, WordTokenizer):
+        raise InputError("a word2vec reads whole words, with their counts; give a --tokenizer directory that has "
+                         "words.json, or none")  # fmt: skip
+    return Draws(tokenizer.counts, config.window, config.negatives, config.subsample)
+
+
 SHAPE = ("n_layer", "n_head", "n_embd", "n_ctx", "dropout", "init")  # of a RunConfig
 PROSE = {"data": "addresses"}
 FAMILIES = {
@@ -205,6 +235,11 @@ FAMILIES = {
     "t5": Family(
         "T5", t5.T5, t5.T5Config, t5, t5_shape, t5_tokenizer, t5_dataset, t5_examine, examples.filled_in,
         defaults=PROSE,
+    ),
+    "word2vec": Family(
+        "word2vec", word2vec.Word2Vec, word2vec.Word2VecConfig, word2vec, words_shape, words_tokenizer, words_dataset,
+        words_examine, examples.neighbours,
+        defaults=PROSE | {"n_embd": 64, "steps": 820, "batch_size": 2048, "lr": 0.01, "weight_decay": 0.0},
     ),
 }  # fmt: skip
 
