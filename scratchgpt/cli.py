@@ -24,6 +24,7 @@ ELSEWHERE = {  # command -> what it does, and the module that has its add_argume
     "compare": ("run a model beside PyTorch's and find the first wrong number", "scratchgpt.check.lockstep.command"),
     "finetune": ("teach a pretrained model a task from labelled examples", "scratchgpt.finetuning.command"),
     "predict": ("let a finetuned model answer", "scratchgpt.finetuning.predict_command"),
+    "fewshot": ("put a task to a GPT in its context, without training it", "scratchgpt.fewshot"),
     "generate": ("let a T5 fill in the blanks of a text", "scratchgpt.infill"),
     "embed": ("sentences and words as vectors, and how alike they are", "scratchgpt.embed"),
     "doctor": ("show what this machine has and what costs speed", "scratchgpt.doctor"),

@@ -12,7 +12,7 @@ from scratchgpt.tasks.examples import (
     gold,
     label_names,
 )
-from scratchgpt.tasks.formats import read
+from scratchgpt.tasks.formats import read, task_of
 from scratchgpt.tasks.metrics import score
 from scratchgpt.tasks.sets import SETS
 from scratchgpt.tasks.splits import split
@@ -32,4 +32,5 @@ __all__ = [
     "read",
     "score",
     "split",
+    "task_of",
 ]

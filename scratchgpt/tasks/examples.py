@@ -79,12 +79,13 @@ def gold(example):
 
 
 def label_names(examples):
-    """The names that the labels or tags of examples take, sorted (but O first), as a head needs them."""
+    """The names that the labels or tags of examples take, sorted (but O first), as a head needs them; () where labels
+    are no names."""
     found = set()
     for example in examples:
         label = gold(example)
-        found.update([label] if isinstance(label, str) else label or ())
-    return tuple(sorted(found, key=lambda name: (name != "O", name)))
+        found.update([label] if isinstance(label, str) else label if isinstance(label, tuple) else [])
+    return tuple(sorted((name for name in found if isinstance(name, str)), key=lambda name: (name != "O", name)))
 
 
 def check_labels(examples, known):

@@ -20,9 +20,9 @@ from scratchgpt.errors import InputError
 from scratchgpt.tasks.conll import read_columns
 from scratchgpt.tasks.copa import read_copa
 from scratchgpt.tasks.examples import PROBLEMS, TASKS
-from scratchgpt.tasks.fields import examples_of
+from scratchgpt.tasks.fields import PAIRS, TEXTS, columns_of, examples_of
 from scratchgpt.tasks.rows import read_rows, read_text
-from scratchgpt.tasks.sets import SETS, read_set
+from scratchgpt.tasks.sets import SETS, read_set, task_of_set
 from scratchgpt.tasks.squad import read_squad
 
 
@@ -51,3 +51,18 @@ def read(source, task, problem="single", labelled=True):
         return read_copa(read_text(path), path, labelled)
     expected = {"choice": ".jsonl, or COPA's .xml", "span": ".jsonl, or SQuAD's .json"}
     raise InputError(f"{path} is no file for the task {task}; expected {expected.get(task, '.tsv, .csv or .jsonl')}")
+
+
+def task_of(source):
+    """The one of TASKS that a set or a file is for, by its name, or by the columns or keys of its first row."""
+    if source in SETS:
+        return task_of_set(source)
+    kind = Path(source).suffix.lower()
+    if kind in (".json", ".xml", ".conll"):
+        return {".json": "span", ".xml": "choice", ".conll": "tag"}[kind]
+    (line, values), *_ = read_rows(source)
+    for task, names in (("choice", "choices"), ("tag", "tokens"), ("span", "question")):
+        if names in values:
+            return task
+    columns_of(values, (*PAIRS, *TEXTS), f"{source}, line {line}")
+    return "sentence" if any(name in values for (name,) in TEXTS) else "pair"

@@ -49,11 +49,14 @@ SYNTHETIC = {"synthetic-spans": ("span", synthetic.spans), "synthetic-tags": ("t
 SETS = (*EMBEDDED, *SYNTHETIC)
 
 
+def task_of_set(name):
+    return SYNTHETIC[name][0] if name in SYNTHETIC else EMBEDDED[name].task
+
+
 def read_set(name, task, problem="single"):
     """[Example] of a set in SETS. Raises InputError when it is not for this task and problem."""
-    own = SYNTHETIC[name][0] if name in SYNTHETIC else EMBEDDED[name].task
-    if task != own:
-        raise InputError(f"{name} is a set for the task {own}, not {task}")
+    if task != task_of_set(name):
+        raise InputError(f"{name} is a set for the task {task_of_set(name)}, not {task}")
     if problem != "single" and (name, problem) != ("sentiment", "regression"):
         raise InputError(f"{name} has no labels for a {problem} problem; give a file of your own")
     if name in SYNTHETIC:
