@@ -199,8 +199,11 @@ def log_likelihoods(model, questions, threads=None):
 
     An answer is read off a row whose beginning is the prompt and the answer without its last token; what one row begins
     with need not be run again, so that answers of one token take a single row together. Rows of about the same length
-    run at once. Raises InputError for ids that the model does not know, NonFiniteError when a likelihood is no number.
+    run at once. Raises InputError for ids that the model does not know and a prompt of none, NonFiniteError when a
+    likelihood is no number.
     """
+    if not all(prompt for prompt, _ in questions):
+        raise InputError("there are no tokens before the answers; a language model continues at least one")
     wanted = {}  # row -> [(question, answer, first place, targets)]
     for number, (prompt, answers) in enumerate(questions):
         for which, row in enumerate(rows_of(prompt, answers)):

@@ -87,6 +87,11 @@ def test_a_model_that_diverged_has_no_likelihoods():
         log_likelihoods(model, [([5], [[1], [2]])])
 
 
+def test_answers_follow_something():
+    with pytest.raises(InputError, match="no tokens before the answers"):
+        log_likelihoods(gpt(31), [([1], [[2]]), ([], [[1], [2]])])
+
+
 # ---- prompts
 
 
