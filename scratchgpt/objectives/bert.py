@@ -42,10 +42,9 @@ def mask_with(ids, draws, vocabulary, rate):
     """mask_tokens by given uniform draws (3, B, T): which tokens, what becomes of each, and which random token."""
     check_rate(rate)
     special = vocabulary.is_special(ids)  # (B, T)
-    counts = np.maximum(1, np.rint(rate * (~special).sum(1))).astype(int)  # (B,)
     refuse_rows_without_words(special)
-    chosen = choose(np.where(special, np.inf, draws[0]), counts)
-    return Masked(replace(ids, chosen, draws[1], draws[2], vocabulary), np.where(chosen, ids, IGNORED))
+    chosen = choose_tokens(special, draws[0], rate)
+    return Masked(*mask_chosen(ids, chosen, *draws[1:], vocabulary.need("mask"), vocabulary.ordinary_ids()))
 
 
 def refuse_rows_without_words(special):
@@ -55,12 +54,23 @@ def refuse_rows_without_words(special):
         )
 
 
-def replace(ids, chosen, action, which, vocabulary):
-    """ids where the chosen ones are masked, replaced or kept 80/10/10; action and which: uniform draws; all (B, T)."""
-    ordinary = vocabulary.ordinary_ids()
+def choose_tokens(special, draws, rate):
+    """Which tokens are to be predicted, (B, T) bool: of a row's n ordinary tokens the max(1, round(rate * n)) with the
+    smallest draws. special: (B, T) bool; draws: (B, T), uniform from 0 to 1."""
+    counts = np.maximum(1, np.rint(rate * (~special).sum(1))).astype(int)  # (B,)
+    return choose(np.where(special, np.inf, draws), counts)
+
+
+def mask_chosen(ids, chosen, action, which, mask, ordinary):
+    """input_ids, labels (B, T): a chosen token becomes `mask` where action is below 0.8, a random ordinary token where
+    it is below 0.9, and stays where it is not. labels are its own id, and -100 where no token is chosen.
+
+    ids, chosen (bool): (B, T); action, which: (B, T), uniform from 0 to 1; ordinary: (V,) ids. Token number
+    floor(which * V) of ordinary is the random one.
+    """
     random = ordinary[(which * len(ordinary)).astype(int)]
-    replaced = np.where(chosen & (action < MASKED), vocabulary.need("mask"), ids)
-    return np.where(chosen & (action >= MASKED) & (action < MASKED + RANDOM), random, replaced).astype(np.int32)
+    replaced = np.where(action < MASKED, mask, np.where(action < MASKED + RANDOM, random, ids))
+    return np.where(chosen, replaced, ids).astype(np.int32), np.where(chosen, ids, IGNORED)
 
 
 @dataclass(frozen=True)

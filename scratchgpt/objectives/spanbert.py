@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from scratchgpt.errors import InputError
-from scratchgpt.models import IGNORED
 from scratchgpt.models.bert import span_targets
-from scratchgpt.objectives.bert import RATE, Masked, refuse_rows_without_words, replace
+from scratchgpt.objectives.bert import RATE, Masked, mask_chosen, refuse_rows_without_words
 from scratchgpt.objectives.rows import check_rate, check_rows, choose
 
 P, LONGEST = 0.2, 10  # of the geometric distribution of a span's length, in words
@@ -56,8 +55,8 @@ def mask_spans(ids, word_starts, vocabulary, rng, rate=RATE, n_boundary=BOUNDARY
     rows = np.arange(len(ids))[:, None]
     spans = np.where(special, -1, spans[rows, np.maximum(words, 0)])  # (B, T)
     action = rng.random(spans.max() + 1)[spans]  # one for each span
-    masked = replace(ids, spans >= 0, action, rng.random(ids.shape), vocabulary)
-    labels = np.where(spans >= 0, ids, IGNORED)
+    which, mask, ordinary = rng.random(ids.shape), vocabulary.need("mask"), vocabulary.ordinary_ids()
+    masked, labels = mask_chosen(ids, spans >= 0, action, which, mask, ordinary)
     return SpanMasked(masked, labels, *span_targets(labels, n_boundary))
 
 

@@ -7,7 +7,8 @@ from scratchgpt.errors import InputError
 
 NAMES = (  # in the order in which they are best done
     "bpe", "wordpiece", "linear", "gelu", "cross_entropy", "layer_norm", "rms_norm", "embedding", "dropout",
-    "attention", "kv_cache", "adamw", "accumulation", "flash_attention", "moe_router", "t5_spans", "span_decoding",
+    "attention", "kv_cache", "adamw", "accumulation", "flash_attention", "moe_router", "mlm_batch",
+    "t5_spans", "span_decoding",
 )  # fmt: skip
 
 
