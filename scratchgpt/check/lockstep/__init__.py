@@ -65,7 +65,7 @@ def lockstep(model, batch, directory=None, steps=3, recipe=Recipe()):
     if other is not None:
         said = f"scratchgpt.load and transformers read different numbers for {other.name}; nothing was run."
         return Report((other,), Divergence(other, "weights", other.name, "", said))
-    walk = Walk(model.params, truth, probe, seen)
+    walk = Walk(model.params, truth, probe, seen, family.sums)
     calls, partners, error = one_pass(model, family, batch)
     walk.follow(walk.calls(calls, partners, complete=error is None))
     if walk.divergence is None and error is not None:

@@ -119,7 +119,7 @@ def bert(config):
     if alone:
         return Family(
             sites, encoder_batch, encoder_loss, draw_encoded, encoder_pass, "tapped",
-            {} if config.pooler else {"pooler": no_pooler}, (family.OUTSIDE,),
+            {} if config.pooler else {"pooler": no_pooler}, notes=(family.OUTSIDE,),
         )  # fmt: skip
     sites |= objective_sites(config)
     lacks = {f"{prefix}pooler": new_pooler} if config.pooler and not config.nsp else {}

@@ -34,6 +34,7 @@ class Family(NamedTuple):
     train: Callable = train_pass  # (our model, batch): forward and backward, through model.ops
     attention: str = "eager"  # transformers' name of how attention is computed, or "tapped", see taps.py
     lacks: Mapping = MappingProxyType({})  # where transformers lacks a module of ours -> (its model) -> the module
+    sums: Mapping = MappingProxyType({})  # site -> the names (a pattern) of gradients that add up to what it is given
     notes: tuple = ()  # what a reader of the report must know of the twin
 
 

@@ -49,15 +49,22 @@ def stack_sites(stack, config, n_layer):
     }
 
 
+SUMS = {  # every block adds its share
+    "encoder.relative": r"encoder\.blocks\.\d+\.attn\.attention\.bias",
+    "decoder.relative": r"decoder\.blocks\.\d+\.attn\.attention\.bias",
+    "encoder.ln_f": r"decoder\.blocks\.\d+\.cross\.[kv]\.x",
+}
+
+
 def t5(config):
     sites = stack_sites("encoder", config, config.n_layer)
     if not config.decodes:
         return Family(sites, encoder_batch, encoder_loss, draw_encoded, encoder_pass, "tapped",
-                      notes=(NOTE, family.OUTSIDE))  # fmt: skip
+                      sums=SUMS, notes=(NOTE, family.OUTSIDE))  # fmt: skip
     sites |= stack_sites("decoder", config, config.decoder_layers)
     sites |= {"head.cross_entropy": {"x": "lm_head:in", "out": "loss"}}
     loss = partial(output_loss, config)
-    return Family(sites, output_batch, loss, draw_output, attention="tapped", notes=(NOTE,))
+    return Family(sites, output_batch, loss, draw_output, attention="tapped", sums=SUMS, notes=(NOTE,))
 
 
 def output_batch(model, batch):

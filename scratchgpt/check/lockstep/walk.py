@@ -6,8 +6,10 @@ on exactly the same arguments: else this op is guilty, however small its error a
 gave must be what the twin has there: else the op did what it was asked to, but was asked for the wrong thing.
 """
 
+import re
 from collections import Counter, defaultdict
 from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 
@@ -31,10 +33,10 @@ class Walk:
     Each method that compares yields (row, whether the table shows it, function row -> Divergence).
     """
 
-    def __init__(self, params, truth, probe, seen=None):
+    def __init__(self, params, truth, probe, seen=None, sums=MappingProxyType({})):
         """params: the model's ParamStore; truth, probe: the twin's Runs in float64 and float32; seen: (B, T) bool, the
-        rows whose numbers mean something, None for all."""
-        self.params, self.truth, self.probe, self.seen = params, truth, probe, seen
+        rows whose numbers mean something, None for all; sums: the Family's."""
+        self.params, self.truth, self.probe, self.seen, self.sums = params, truth, probe, seen, sums
         self.terms = max(max(shape) for shape, _ in params.spec.values())  # of the longest sum
         self.fineness = definitions.fineness(params.dtype.name, self.terms)
         self.usual = {
@@ -49,6 +51,8 @@ class Walk:
         self.names = {}  # id of a call -> its site
         self.uses = defaultdict(list)  # parameter -> backward calls that gave a part of its gradient
         self.least = defaultdict(float)  # bias -> how far rounding may take its gradient, however small that is
+        self.parts = defaultdict(list)  # site -> backward calls that gave a part of what goes back into it
+        self.gave = {}  # memory of a tensor of the twin -> the call that gave ours
         self.first = {}  # place -> the op that has it for a name
         self.last = None  # the call before this one
 
@@ -112,6 +116,7 @@ class Walk:
         yield from self.beside(activations, "forward", partial(self.between, call, site))
         yield from self.alone(call, site, "forward", call.args, {"out": call.outputs[0]})
         yield from self.beside({site: call.outputs[0]}, "forward", partial(self.asked, call, site))
+        self.note("forward", (site,), call)
 
     def backward_call(self, call, site):
         if site not in self.forwards:
@@ -126,10 +131,20 @@ class Walk:
             if name == "bias" and is_float(dout):  # a sum over all rows, which may cancel to nothing
                 self.least[parameter] += EPS * largest(dout)
         yield from self.intact(call, site, "backward")
-        yield from self.beside({site: dout} if is_float(dout) else {}, "backward", partial(self.between, call, site))
+        given = self.beside({site: np.asarray(dout)}, "backward", partial(self.between, call, site))
+        yield from given if is_float(dout) else ((row, False, explain) for row, _, explain in given)  # dloss, a number
         yield from self.alone(call, site, "backward", args, gradients, dout)
         gradients = {f"{site}.{name}": gradient for name, gradient in gradients.items()}
         yield from self.beside(gradients, "backward", partial(self.grown, call, site))
+        self.note("backward", gradients, call)
+
+    def note(self, stage, names, call):
+        """Remembers who gave tensors of these names, all of which are right."""
+        memory = self.truth.memory.get(stage, {})
+        self.gave |= {memory[name][0]: call for name in names if name in memory}
+        if stage == "backward":
+            for site, parts in self.sums.items():
+                self.parts[site] += [call for name in names if re.fullmatch(parts, name)]
 
     def choice(self, call, site):
         """choose_experts: whole numbers, which are equal or not. If they are not, though the op is right and its scores
@@ -277,15 +292,20 @@ class Walk:
         if self.last is None:
             said = f"{row.name} is already wrong when {call.op} at {site}, the first op, is given it."
             return Divergence(row, "between", f"-> {site}", call.op, said, call_lines(call.stack))
-        before = self.site_of(self.last)
+        source = self.gave.get(self.truth.memory[row.stage][row.name.removeprefix("d ")][0], self.last)
+        before = self.site_of(source)
         said = (
             f"{row.name} is already wrong when {call.op} at {site} is given it: look upstream. Every op up to "
-            f"{self.last.op} at {before} is right, so the fault is in the lines that run between the two, or in what "
+            f"{source.op} at {before} is right, so the fault is in the lines that run between the two, or in what "
             "they call."
         )
         if self.absent:
             said += f" Ours never ran {', '.join(self.absent)}."
-        lines = lines_between(self.last.stack, call.stack)
+        lines = lines_between(source.stack, call.stack)
+        if row.stage == "backward" and self.parts[site]:
+            parts = self.parts[site]
+            said += f" It is the sum of what {', '.join(self.site_of(part) for part in parts)} gave: see how they add."
+            lines += tuple(each for each in lines_between(parts[-1].stack, call.stack) if each not in lines)
         return Divergence(row, "between", f"{before} -> {site}", call.op, said, lines)
 
     def asked(self, call, site, row):
@@ -294,7 +314,7 @@ class Walk:
         if stem(call) not in definitions.DEFINITIONS:
             return self.guilty(call, site, "its output is not the twin's", row)
         args = dict(call.args)
-        for name in [name for name in args if f"{site}.{name}" in self.truth.values]:
+        for name in [name for name in args if is_float(args[name]) and f"{site}.{name}" in self.truth.values]:
             args[name] = like(self.truth.values[f"{site}.{name}"], args[name])
         asked, rounded = (
             self.only_seen(definitions.run(stem(call), args, None, dtype)["out"]) for dtype in ("float64", "float32")
