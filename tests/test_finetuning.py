@@ -188,24 +188,50 @@ def test_windows_cover_a_long_context_and_overlap_by_half():
         inputs.windows(50, [22], "here")
 
 
-def test_an_answer_counts_only_where_a_window_holds_it_whole():
-    """The longest context: the answer's tokens are in some windows, in others cut, in others absent."""
-    context = "the quick brown fox is not a lazy dog , " * 5
-    start = context.index("lazy dog", 100)
+@pytest.mark.parametrize("place", range(30))
+def test_an_answer_counts_only_where_a_window_holds_it_whole(place):
+    """Wherever in a long context: the answer's two words are in some windows, cut in others, absent in the rest."""
+    words = [f"{'fox' if i % 2 else 'dog'}" for i in range(60)]
+    context, start = " ".join(words), 4 * (place + 10)
     one = coder("BERT", "span")
-    rows = one.rows([SpanExample("fox", context, ((start, "lazy dog"),))])
-    assert len(rows) > 3
+    rows = one.rows([SpanExample("fox", context, ((start, context[start : start + 7]),))])
+    assert len(rows) == 4  # 28 words each, 14 further each time
     whole = 0
     for row in rows:
         first, none, offsets = row.places
         assert none == 0
-        inside = [n for n, (a, b) in enumerate(offsets) if a < start + 8 and b > start]
-        if inside and offsets[inside[0]][0] == start and offsets[inside[-1]][1] == start + 8:
+        inside = [n for n, (a, b) in enumerate(offsets) if a < start + 7 and b > start]
+        if len(inside) == 2:
             whole += 1
-            assert row.target == (first + inside[0], first + inside[-1])
+            assert row.target == (first + inside[0], first + inside[1])
         else:
             assert row.target == (0, 0)
     assert 1 <= whole < len(rows)
+
+
+def test_the_best_window_answers_and_the_surest_of_no_answer_is_held_against_it():
+    example = SpanExample("fox", " ".join(["dog"] * 39 + ["fox"]), None)
+    one = coder("BERT", "span", Settings(no_answer=True))
+    rows = one.rows([example])
+    assert len(rows) == 2
+    said = [tuple(np.zeros((2, len(row.inputs[0].ids)))) for row in rows]
+    for (starts, ends), none in zip(said, (5.0, 1.0)):  # the first window is sure that it has none
+        starts[0], ends[0] = none, 0
+    said[1][0][-2] = 3.0  # the fox, in the second
+    assert one.predictions([example], rows, said) == [("fox", 2.0)]
+    said[1][0][0] = 4.0
+    assert one.predictions([example], rows, said) == [("", -1.0)]
+
+
+def test_an_answer_has_as_many_tokens_as_the_settings_allow():
+    example = SpanExample("fox", "dog " * 40, None)
+    for longest in (3, 25):
+        one = coder("BERT", "span", Settings(longest=longest))
+        rows = one.rows([example])[:1]
+        starts, ends = np.zeros((2, 32))
+        starts[3], ends[3:] = 9, np.linspace(0, 1, 29)  # the later it ends the better
+        (said,) = one.predictions([example], rows, [(starts, ends)])
+        assert said.value.split() == ["dog"] * longest
 
 
 def test_no_answer_is_said_where_training_knew_of_it_and_the_score_is_the_margin():
@@ -255,6 +281,12 @@ def test_every_word_has_one_tag_at_its_first_piece_however_long_the_sentence(fam
     said = [np.eye(3)[np.where(each == -100, 0, each)] for each in labels]
     (prediction,) = one.predictions([TagExample(words, None)], rows, said)
     assert prediction.value == tags and len(prediction.score) == n
+
+
+def test_words_are_tokens_as_they_are_in_a_text_with_a_space_before_all_but_the_first():
+    one = coder("RoBERTa", "tag", labels=("O", "B-PER"))
+    (row,) = one.rows([TagExample(("the", "fox"), None)])
+    assert row.inputs[0].ids[1:-1] == ROBERTA_BPE.encode("the fox") != ROBERTA_BPE.encode("thefox")
 
 
 def test_a_second_word_of_an_entity_is_known_though_training_saw_none():

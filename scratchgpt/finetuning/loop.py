@@ -38,7 +38,7 @@ class FinetuneConfig:
     epochs: int = option(10, "optimisation", "passes over the training examples, at most")
     patience: int = option(3, "optimisation", "epochs without a better validation metric after which to stop")
     batch_size: int = option(16, "optimisation", "rows of an update")
-    lr: float | None = option(None, "optimisation", "highest learning rate (default: 0.06 / width, which is 8e-5 for a "
+    lr: float | None = option(None, "optimisation", "highest learning rate (default: 0.04 / width, which is 5e-5 for a "
                               "BERT-base)")  # fmt: skip
     warmup: float = option(0.1, "optimisation", "share of the updates during which the learning rate rises")
     weight_decay: float = option(0.01, "optimisation", "AdamW's decoupled decay, on matrices only")
@@ -115,7 +115,7 @@ class Finetuner:
         self.rows, self.validation_rows = coder.rows(train), coder.rows(validation)
         self.steps_per_epoch = math.ceil(len(self.rows) / config.batch_size)
         self.steps = self.steps_per_epoch * config.epochs
-        self.lr = config.lr or 0.06 / self.model.config.n_embd
+        self.lr = config.lr or 0.04 / self.model.config.n_embd
         self.threads = config.threads or available_cores()
         self.shards = Shards(self.model, self.threads)
         self.optimizer = AdamW(
