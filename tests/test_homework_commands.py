@@ -139,6 +139,11 @@ def test_check_of_a_wrong_file_names_the_mistake_and_shows_the_example(wrong_lay
     assert "yours" in printed and "should be" in printed
 
 
+def test_example_of_ids_is_printed_without_decimals(capsys):
+    assert main(["homework", "check", str(CATALOGUE / "mlm_batch" / "wrong_in_place.py")]) == 1
+    assert "-100  -100     6< -100 " in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["Zoë [red] :cat:", os.fsdecode(b"M\xfcller")])
 def test_name_of_a_file_is_printed_whatever_it_holds(name, right_layer_norm, capsys):
     try:

@@ -61,11 +61,12 @@ def side_by_side(yours, right):
         return table
     rows, others = (each.reshape(-1, each.shape[-1]) if each.ndim > 1 else np.atleast_2d(each) for each in (a, b))
     labels = list(np.ndindex(b.shape[:-1])) if b.ndim > 1 else [()]
+    whole = np.asarray(right).dtype.kind in "biu" and np.array_equal(a, np.round(a))
     for number in range(max(len(rows), len(others))):
         label = ", ".join(map(str, labels[number])) if number < len(labels) else ""
         mine = rows[number] if number < len(rows) else None
         theirs = others[number] if number < len(others) else None
-        table.add_row(label, Text(line(mine, theirs)), Text(line(theirs, mine, mark=True)))
+        table.add_row(label, Text(line(mine, theirs, whole)), Text(line(theirs, mine, whole, mark=True)))
     return table
 
 
@@ -78,8 +79,8 @@ def items(yours, right):
     return [(str(key), *(repr(each[key]) if key in each else "-" for each in both)) for key in keys]
 
 
-def line(values, against, mark=False):
-    """Numbers in columns; mark: those that differ are followed by <."""
+def line(values, against, whole, mark=False):
+    """Numbers in columns, whole ones without a point; mark: those that differ are followed by <."""
     if values is None:
         return "-"
     comparable = against is not None and against.shape == values.shape
@@ -88,4 +89,5 @@ def line(values, against, mark=False):
         if comparable
         else [True] * len(values)
     )
-    return " ".join(f"{x:9.4f}{'<' if mark and different else ' '}" for x, different in zip(values, differ)).rstrip()
+    width = "4.0f" if whole else "9.4f"
+    return " ".join(f"{x:{width}}{'<' if mark and different else ' '}" for x, different in zip(values, differ)).rstrip()

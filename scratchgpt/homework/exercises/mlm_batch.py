@@ -49,13 +49,13 @@ INPUTS = {
         "index": "a random number below V is taken for an id; it is the place of one in ordinary",
         "size": "the random id may be special: it is ordinary[floor(which * V)]",
         "round": "the random place is rounded; floor(which * V)",
-        "action": "action decides on the random token too, so that only the last ids occur; which does",
+        "action": "the random token is picked by action, so that it is always one of the last; it is picked by which",
         "one": "all random tokens are the same one; each has its own draw",
         "order": "the draws are used up one after the other; the token at (b, t) has which[b, t]",
     },
 }  # fmt: skip
 LABELS = {
-    "where": {
+    "tokens": {
         "masked": "only the [MASK]s have a label; every chosen token has, also one that stays",
         "changed": "only the tokens that were changed have a label; a chosen one that stays has one too",
         "everywhere": "every token has its label; those that are not chosen have -100",
@@ -80,13 +80,14 @@ def inputs(draw, B, T, V, rate, shortest):
     special_ids = np.where(t == 0, cls, np.where(t == lengths[:, None] + 1, sep, pad))
     ids = np.where(words, ordinary[draw.integers(0, V, B, T)], special_ids)
     kind = draw.integers(0, 5, B, T)  # as many of each, so that all are seen
-    low, width = np.array([0, 0.1, 0.2, 0.8, 0.9])[kind], np.array([0.1, 0.1, 0.6, 0.1, 0.1])[kind]
+    middle, width = np.array([0.05, 0.15, 0.5, 0.85, 0.95])[kind], np.array([0.1, 0.1, 0.6, 0.1, 0.1])[kind]
     others = (np.searchsorted(ordinary, ids) + draw.integers(1, V, B, T)) % V  # no token becomes itself
     fraction = np.full((B, T), 0.5) if draw.small else draw.rng.random((B, T))
     return {
         "special": ~words, "rate": rate, "ids": ids, "picked": words & (draw.rng.random((B, T)) < 0.6),
         "draws": draw.rng.permuted(np.tile((t + 1) / 10, (B, 1)), axis=1) if draw.small else draw.rng.random((B, T)),
-        "action": low + width * fraction, "which": (others + fraction) / V, "mask": mask, "ordinary": ordinary,
+        "action": middle + width * (fraction - 0.5), "which": (others + fraction) / V, "mask": mask,
+        "ordinary": ordinary,
     }  # fmt: skip
 
 
@@ -141,11 +142,11 @@ def input_ids(case, share="", where="", random=""):
     return np.where(masked, case["mask"], np.where(replaced, others, ids)).astype(int)
 
 
-def labels(case, where="", value=""):
+def labels(case, tokens="", value=""):
     ids, picked = case["ids"], case["picked"]
     read = input_ids(case)
     seen = {"masked": picked & (case["action"] < 0.8), "changed": read != ids, "everywhere": True, "others": ~picked}
-    return np.where(seen.get(where, picked), read if value == "after" else ids,
+    return np.where(seen.get(tokens, picked), read if value == "after" else ids,
                     int(value) if value not in ("", "after") else IGNORED)  # fmt: skip
 
 
@@ -186,10 +187,10 @@ they are, because [MASK] never occurs in finetuning. A label is the original id 
             (lambda ids, case: np.array_equal(ids[~case["picked"]], case["ids"][~case["picked"]]),
              "tokens that are not chosen are read as they are"),
         )),
-        Output("labels", labels, knobs=LABELS),
+        Output("labels", labels, knobs=LABELS, parts=("input_ids",)),
     ),
     sizes=(sized(5, 15, 11, 0.16, 3), sized(6, 10, 7, 0.23, 2), sized(4, 12, 9, 0.31, 4), sized(7, 9, 13, 0.26, 3)),
-    small=(sized(1, 4, 3, 0.4, 2), sized(1, 5, 3, 0.4, 3), sized(2, 6, 4, 0.4, 2), sized(3, 8, 5, 0.4, 2)),
+    small=(sized(1, 4, 4, 0.4, 2), sized(1, 5, 4, 0.4, 3), sized(2, 6, 4, 0.4, 2), sized(3, 8, 5, 0.4, 2)),
     dims=lambda case: dict(zip("BT", case["ids"].shape)) | {"V": len(case["ordinary"])},
     readable=readable,
 )  # fmt: skip

@@ -1,6 +1,6 @@
 # scratchgpt homework: mlm_batch
 # mistake input_ids: share=no random
-# mistake labels: where=masked
+# mistake labels: tokens=masked
 """A draw below 0.8 is not asked again whether it is below 0.1."""
 
 import numpy as np

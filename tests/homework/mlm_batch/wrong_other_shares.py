@@ -1,6 +1,6 @@
 # scratchgpt homework: mlm_batch
 # mistake input_ids: unknown
-# mistake labels: where=others
+# mistake labels: tokens=others
 """70/20/10; the labels of the others."""
 
 import numpy as np

@@ -1,6 +1,6 @@
 # scratchgpt homework: mlm_batch
 # mistake input_ids: random=size
-# mistake labels: where=everywhere
+# mistake labels: tokens=everywhere
 """Random ids up to the largest; a label for every token."""
 
 import numpy as np

@@ -1,5 +1,5 @@
 # scratchgpt homework: mlm_batch
-# mistake labels: value=0 + where=changed
+# mistake labels: value=0 + tokens=changed
 """Labels where something changed, 0 elsewhere."""
 
 import numpy as np
