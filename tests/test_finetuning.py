@@ -209,17 +209,18 @@ def test_an_answer_counts_only_where_a_window_holds_it_whole(place):
     assert 1 <= whole < len(rows)
 
 
-def test_the_best_window_answers_and_the_surest_of_no_answer_is_held_against_it():
-    example = SpanExample("fox", " ".join(["dog"] * 39 + ["fox"]), None)
+@pytest.mark.parametrize("window", [0, 1])
+def test_the_best_window_answers_against_the_one_that_is_least_sure_of_no_answer(window):
+    example = SpanExample("fox", " ".join(["fox"] + ["dog"] * 38 + ["fox"]), None)
     one = coder("BERT", "span", Settings(no_answer=True))
     rows = one.rows([example])
     assert len(rows) == 2
     said = [tuple(np.zeros((2, len(row.inputs[0].ids)))) for row in rows]
-    for (starts, ends), none in zip(said, (5.0, 1.0)):  # the first window is sure that it has none
-        starts[0], ends[0] = none, 0
-    said[1][0][-2] = 3.0  # the fox, in the second
+    for number, (starts, _) in enumerate(said):
+        starts[0] = 1.0 if number == window else 5.0  # the other window is sure that it has none
+    said[window][0][3 if window == 0 else -2] = 3.0  # the fox
     assert one.predictions([example], rows, said) == [("fox", 2.0)]
-    said[1][0][0] = 4.0
+    said[window][0][0] = 4.0
     assert one.predictions([example], rows, said) == [("", -1.0)]
 
 
