@@ -358,6 +358,16 @@ def test_the_same_seed_gives_the_same_bits_and_another_others(family):
     assert not np.array_equal(one.model.params.data, other.model.params.data)
 
 
+def test_every_epoch_visits_every_example_once_in_an_order_of_its_own():
+    data = sentences(10), sentences(), "sentence"
+    tuners = [Finetuner(*MODELS["BERT"], *data, replace(QUICK, seed=seed)) for seed in (0, 1)]
+    orders = [tuner.batches(epoch) for tuner in tuners for epoch in (1, 2)]
+    assert all([len(batch) for batch in order] == [4, 4, 2] for order in orders)
+    assert all(sorted(sum(order, [])) == list(range(10)) for order in orders)
+    assert len({str(order) for order in orders}) == 4
+    assert tuners[0].batches(1) == orders[0]
+
+
 @pytest.mark.parametrize("task", EXAMPLES)
 @pytest.mark.parametrize("family", ["BERT", "GPT"])
 def test_finetuning_on_the_strict_device_gives_the_bits_of_numpy(family, task):
