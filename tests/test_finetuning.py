@@ -363,7 +363,7 @@ def test_every_epoch_visits_every_example_once_in_an_order_of_its_own():
     tuners = [Finetuner(*MODELS["BERT"], *data, replace(QUICK, seed=seed)) for seed in (0, 1)]
     orders = [tuner.batches(epoch) for tuner in tuners for epoch in (1, 2)]
     assert all([len(batch) for batch in order] == [4, 4, 2] for order in orders)
-    assert all(sorted(sum(order, [])) == list(range(10)) for order in orders)
+    assert all(sorted(n for batch in order for n in batch) == list(range(10)) for order in orders)
     assert len({str(order) for order in orders}) == 4
     assert tuners[0].batches(1) == orders[0]
 
