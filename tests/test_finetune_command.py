@@ -120,6 +120,14 @@ def test_predict_gives_the_very_metric_that_finetuning_recorded(sg, task, model)
     assert again == record["metrics"]
 
 
+def test_both_orders_and_the_language_models_loss_are_kept_for_predict(sg):
+    out = finetuned(sg, "pair", "gpt", "--both-orders", "--lm-weight", "0.5")
+    record, model = record_of(out), interop.load(out)
+    assert record["settings"]["both_orders"] is True and model.config.lm_weight == 0.5
+    printed = sg(f"predict {out}")[1]
+    assert all(f"{value:.4f}" in printed for value in record["metrics"].values())
+
+
 def test_the_directory_holds_the_model_the_record_the_metrics_and_the_picture(sg):
     code, printed, err = sg("finetune bert --task sentence --data t.tsv --out out", *QUICK)
     assert (code, err) == (0, "")

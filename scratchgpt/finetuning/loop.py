@@ -19,7 +19,7 @@ from scratchgpt.models.gpt import GPT, GPTConfig
 from scratchgpt.models.heads import Head, put_head
 from scratchgpt.optim import AdamW, cosine_schedule
 from scratchgpt.progress import Progress
-from scratchgpt.tasks import TASKS, check_labels, gold, label_names, score
+from scratchgpt.tasks import TASKS, gold, label_names, score
 from scratchgpt.train import number, option
 
 NUMBER = "score"  # the name of a regression's one output
@@ -110,8 +110,6 @@ class Finetuner:
         self.model = put_head(base, head, labels, config.problem, config.lm_weight, config.seed)
         self.settings = settings_for(train, task, tokenizer, config)
         coder = self.coder = CODERS[head](self.model.config, tokenizer, self.settings)
-        if head == "tag" or (head == "sentence" and config.problem != "regression"):
-            check_labels(validation, labels)
         self.rows, self.validation_rows = coder.rows(train), coder.rows(validation)
         self.steps_per_epoch = math.ceil(len(self.rows) / config.batch_size)
         self.steps = self.steps_per_epoch * config.epochs
