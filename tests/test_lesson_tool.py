@@ -229,6 +229,18 @@ def test_library_code_that_only_other_library_code_calls_is_not_stepped_into(cha
     assert calls(tracer.record_here(lesson, value=0.5))["layer_norm_forward"] == 3
 
 
+def test_objectives_are_stepped_into_and_their_checks_are_not(changed):
+    lesson = changed(
+        "from scratchgpt.lesson import Bars, Curves, Heat",
+        "from scratchgpt.lesson import Bars, Curves, Heat\nfrom scratchgpt.objectives import Vocabulary, mask_tokens",
+        "counter = np.zeros(3)",
+        "counter = np.zeros(3)\nmasked = mask_tokens([[1, 2]], Vocabulary(4, (0,), mask=0), np.random.default_rng(0))",
+    )
+    entered = calls(tracer.record_here(lesson, value=0.5))
+    assert entered["mask_tokens"] == entered["mask_with"] == 1
+    assert not {"check_ids", "check_rows", "check_rate", "refuse_rows_without_words"} & set(entered)
+
+
 def test_memory_that_is_not_yet_written_is_shown_blank(changed):
     lesson = changed(
         "counter = np.zeros(3)", "counter = np.zeros(3)\nfloats, whole = np.empty(3), np.empty_like([7, 8])"

@@ -25,11 +25,12 @@ from scratchgpt.lesson.values import HIDDEN, Pool
 PACKAGE = Path(__file__).parent.parent
 OP_TABLE = str(PACKAGE / "ops" / "__init__.py")
 WORTH_READING = (  # what a reader can step into
-    "ops/reference.py", "blocks.py", "models/", "tokenizers/algorithm1.py", "optim.py", "sampling.py",
+    "ops/reference.py", "blocks.py", "models/", "objectives/", "tokenizers/algorithm1.py", "optim.py", "sampling.py",
 )  # fmt: skip
 PLUMBING = {  # functions of these files that say nothing about the subject
     "read_batch", "host_array", "check_length", "check_settings", "row_chunks", "cuts",
-    "norm_spec", "linear_spec", "activation_bytes", "count_targets",
+    "norm_spec", "linear_spec", "activation_bytes", "count_targets", "check_ids", "check_rows", "check_rate",
+    "refuse_rows_without_words",
 }  # fmt: skip
 MOST_STEPS = 5000  # of one run
 

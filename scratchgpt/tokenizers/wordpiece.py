@@ -24,8 +24,8 @@ WORD_CACHE = 1 << 17  # words whose ids are kept: about 30 MB
 def longest_match(word, vocab):
     """The pieces of a word, from the left, each the longest that the vocabulary has; None where it has none at all.
 
-    longest_match("unaffable", {"un", "una", "##ff", "##aff", "##able"}) -> None: "una" is taken, then "##ff", then
-    "##able"; with "##aff" and without "una" it is ["un", "##aff", "##able"]. It never goes back.
+    longest_match("unaffable", {"un", "una", "##aff", "##able"}) -> None: "una" is taken, and nothing begins with "ff";
+    without "una" it is ["un", "##aff", "##able"]. It never goes back.
     """
     pieces, start = [], 0
     while start < len(word):
