@@ -14,7 +14,7 @@ from scratchgpt.errors import InputError
 from scratchgpt.finetuning import FinetuneConfig, Settings, finetune, fresh, predict
 from scratchgpt.finetuning.coders import CODERS
 from scratchgpt.finetuning.inputs import MARKS, Inputs, with_marks
-from scratchgpt.finetuning.loop import Finetuner, labels_of
+from scratchgpt.finetuning.loop import Finetuner, labels_of, majority
 from scratchgpt.models.bert import BERT, BERTConfig, RoBERTaConfig, SpanBERTConfig
 from scratchgpt.models.gpt import GPT, GPTConfig
 from scratchgpt.models.heads import HeadConfig, put_head
@@ -343,6 +343,17 @@ def test_words_that_tell_the_label_are_learned():
     assert result.metric == 1.0 and result.majority["accuracy"] == 0.5
     result = finetune(*MODELS["GPT"], sentences(), sentences(), "sentence", replace(QUICK, epochs=20, patience=20))
     assert result.metric == 1.0
+
+
+def test_what_needs_no_model_is_scored_beside_it():
+    tags, texts = tagged(), sentences(9)
+    assert majority("tag", "single", tags, tags)["says"] == "O"
+    assert majority("tag", "single", tags, tags)["entity F1"] == 0
+    assert majority("sentence", "single", texts, texts) == {"says": "F", "accuracy": 5 / 9, "macro F1": 5 / 14}
+    nothing = majority("span", "single", spans(), spans())
+    assert nothing["says"] == "" and nothing["exact match"] == 2 / 8
+    assert majority("span", "single", spans(2), spans()) is None
+    assert majority("sentence", "regression", texts, texts) is None
 
 
 @pytest.mark.parametrize("family", ["BERT", "GPT"])

@@ -270,14 +270,14 @@ def settings_for(train, task, tokenizer, config):
 
 
 def majority(task, problem, train, validation):
-    """{"says": what, metric: value, ...} of always saying what most training examples have; None where the task has no
-    such thing."""
-    if task == "span" or problem == "regression":
+    """{"says": what, metric: value, ...} of always saying what most training examples have, or of a span no answer, if
+    a question may have none; None where the task has no such thing."""
+    if problem == "regression" or (task == "span" and all(example.answers for example in train)):
         return None
     if task == "tag":
         most = Counter(tag for example in train for tag in example.tags).most_common(1)[0][0]
         predictions = [(most,) * len(example.tokens) for example in validation]
     else:
-        most = Counter(map(gold, train)).most_common(1)[0][0]
+        most = "" if task == "span" else Counter(map(gold, train)).most_common(1)[0][0]
         predictions = [most] * len(validation)
     return {"says": most} | score(task, validation, predictions, problem)

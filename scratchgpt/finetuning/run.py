@@ -103,12 +103,12 @@ def open_finetuned(directory, device="cpu"):
         return model, tokenizer, Settings(), {}
     record = read_json(path)
     try:
-        settings = Settings(**record["settings"])
+        settings, _ = Settings(**record["settings"]), Data(**record["data"])
         sound = record["task"] in TASKS and all(
             type(getattr(settings, each.name)) is each.type for each in fields(Settings)
         )
     except (KeyError, TypeError):
         sound = False
     if not sound:
-        raise InputError(f"{path} does not say the task and the settings that finetuning writes; restore it")
+        raise InputError(f"{path} does not say the task, the settings and the data, as finetuning does; restore it")
     return model, tokenizer, settings, record
