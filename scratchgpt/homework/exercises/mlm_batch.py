@@ -79,8 +79,8 @@ def inputs(draw, B, T, V, rate, shortest):
     words = (t > 0) & (t <= lengths[:, None])  # (B, T)
     special_ids = np.where(t == 0, cls, np.where(t == lengths[:, None] + 1, sep, pad))
     ids = np.where(words, ordinary[draw.integers(0, V, B, T)], special_ids)
-    kind = draw.integers(0, 5, B, T)  # as many of each, so that all are seen
-    middle, width = np.array([0.05, 0.15, 0.5, 0.85, 0.95])[kind], np.array([0.1, 0.1, 0.6, 0.1, 0.1])[kind]
+    kind = draw.integers(0, 6, B, T)  # as many of each, so that all are seen, and both sides of every limit
+    middle, width = np.array([0.05, 0.15, 0.45, 0.75, 0.85, 0.95])[kind], np.where(kind == 2, 0.5, 0.1)
     others = (np.searchsorted(ordinary, ids) + draw.integers(1, V, B, T)) % V  # no token becomes itself
     fraction = np.full((B, T), 0.5) if draw.small else draw.rng.random((B, T))
     return {
