@@ -211,6 +211,22 @@ def test_quotes_mean_nothing_between_tabs(tmp_path):
     assert [e.text for e in read(path, "sentence")] == ['"open', '"a" b']
 
 
+def test_only_line_feeds_end_a_line(tmp_path):
+    odd = "a\vb\x85c\u2028d\re"
+    path = written(tmp_path, "a.tsv", f"label\ttext\r\nx\t{odd}\r\ny\t{odd}")
+    assert [(e.label, e.text, e.where.rpartition(" ")[2]) for e in read(path, "sentence")] == [
+        ("x", odd, "2"), ("y", odd, "3"),
+    ]  # fmt: skip
+    jsonl = written(tmp_path, "a.jsonl", json.dumps({"text": odd, "label": "x"}, ensure_ascii=False))
+    assert read(jsonl, "sentence")[0].text == odd
+    assert read(written(tmp_path, "a.conll", "a\u2028b\tO\r\nc\tB-X"), "tag")[0].tokens == ("a\u2028b", "c")
+
+
+def test_lines_of_nothing_are_passed_over(tmp_path):
+    path = written(tmp_path, "a.csv", "text,label\n\na,x\n , \n\nb,y\n\n")
+    assert [(e.text, e.where.rpartition(" ")[2]) for e in read(path, "sentence")] == [("a", "3"), ("b", "6")]
+
+
 def test_a_name_that_training_lacks_is_unknown(tmp_path):
     examples = read(written(tmp_path, "a.tsv", "text\tlabel\na\tyes\nb\tmaybe\n"), "sentence")
     check_labels(examples, ["maybe", "yes"])
@@ -281,6 +297,7 @@ MALFORMED = {  # task, file, what it holds, what is said of it
     "no tags": ("tag", "a.jsonl", '{"tokens": ["a"]}', "line 1: there is no tags"),
     "span outside": ("span", "a.jsonl", "\n" + SPAN % '{"text": "wrote", "answer_start": 40}', "line 2: the answer 'w"),
     "span elsewhere": ("span", "a.jsonl", SPAN % '{"text": "wrote", "answer_start": 3}', "3 of its context, where ' w"),
+    "span far before": ("span", "a.jsonl", SPAN % '{"text": "wr", "answer_start": -5}', "is not at character -5"),
     "span before": ("span", "a.jsonl", SPAN % '{"text": "e", "answer_start": -1}', "is not at character -1"),
     "a span without start": ("span", "a.jsonl", SPAN % '{"text": "wrote"}', "lacks a text or a whole number answer_st"),
     "an empty span": ("span", "a.jsonl", SPAN % '{"text": "", "answer_start": 0}', "lacks a text"),

@@ -65,6 +65,11 @@ def test_examples_of_which_one_has_no_group_are_drawn():
     assert len(validation) == 2 and {e.text for e in validation} != {"0"}
 
 
+def test_a_share_is_taken_as_it_is_written():
+    assert 0.29 * 100 < 29  # in floating point
+    assert len(split(grouped([None] * 100), 0.29)[1]) == 29
+
+
 def test_nothing_is_split_into_nothing():
     for arguments, said in (
         ((grouped([None]),), "there is 1 example to split; expected two or more"),
