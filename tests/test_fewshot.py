@@ -80,6 +80,13 @@ def test_answers_of_one_token_take_one_row_together():
     assert fewshot.rows_of([1, 2], [[3], [4, 5], [4, 5, 6], [5, 6]]) == [(1, 2, 4, 5)] * 3 + [(1, 2, 5)]
 
 
+def test_a_row_serves_prompts_of_different_lengths():
+    model, questions = gpt(31), [([1], [[2, 3]]), ([1, 2], [[4]]), ([1, 2], [[3]])]
+    found = log_likelihoods(model, questions)
+    expected = [[directly(model, prompt, ids) for ids in answers] for prompt, answers in questions]
+    np.testing.assert_allclose(found, expected, rtol=1e-10)  # float64
+
+
 def test_a_model_that_diverged_has_no_likelihoods():
     model = gpt(31)
     model.params.p.wte[5] = np.inf
