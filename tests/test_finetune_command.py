@@ -341,6 +341,10 @@ def test_a_long_text_is_cut_where_it_is_asked_for_and_predict_cuts_it_too(sg, tm
     (tmp_path / "x.tsv").write_text("text\tlabel\n" + "the fox\tF\nthe dog\tD\n" * 9 + "fox " * 90 + "\tF\n")
     assert sg("finetune bert --task sentence --data x.tsv --val x.tsv --truncate --out out --quiet", *QUICK)[0] == 0
     assert sg("predict out --data x.tsv")[0] == 0
+    finetuned(sg, "sentence", "bert", "--force")
+    code, _, err = sg("predict out", "--text", "fox " * 90)
+    assert code == 2 and "--text 1: 92 tokens; this model has 32 positions" in err
+    assert sg("predict out --truncate", "--text", "fox " * 90)[0] == 0
 
 
 def test_labels_that_the_model_does_not_know_are_refused_at_both_ends(sg, tmp_path):

@@ -1,5 +1,6 @@
 """`scratchgpt predict`: what a finetuned model says of a file of examples, or of texts."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from scratchgpt.errors import InputError
@@ -35,6 +36,8 @@ def add_arguments(parser):
                       "words to tag; first and second; question and context; context and choices")  # fmt: skip
     parser.add_argument("--task", choices=TASKS, help="for a model whose directory has no finetune.json (default: what "
                         "its head is for)")  # fmt: skip
+    parser.add_argument("--truncate", action="store_true", help="cut texts that are longer than the model's positions, "
+                        "as finetuning with this option did")  # fmt: skip
     parser.add_argument("--out", metavar="FILE", help="where to write the predictions of --data (default: in DIR, "
                         "predictions- and the data's name)")  # fmt: skip
     parser.add_argument("--threads", type=int, metavar="N", help="default: the cores this process may use")
@@ -47,6 +50,7 @@ def main(args):
     if args.text and args.out:
         raise InputError("--out is for the predictions of --data; those of --text are printed")
     model, tokenizer, settings, record = open_finetuned(args.directory, args.device)
+    settings = replace(settings, truncate=settings.truncate or args.truncate)
     task = task_of(model, record, args)
     problem = model.config.problem
     if args.text:
