@@ -373,11 +373,13 @@ assert abs(average - 1) < 0.02
 # ## Your turn
 # ```
 # scratchgpt homework start layer_norm
+# scratchgpt homework start rms_norm
 # scratchgpt homework start dropout
 # ```
 # For layer norm, write the forward first, then dx with its three terms on three lines. If the check says "the mean term
-# is missing", you now know what you will see: rows that do not sum to 0. The dropout exercise ends in a residual
-# connection: the gradient takes both ways, and only one of them is masked.
+# is missing", you now know what you will see: rows that do not sum to 0. RMSNorm, which Llama and T5 use, subtracts no
+# mean: its dx has two terms, and another sum is 0. The dropout exercise ends in a residual connection: the gradient
+# takes both ways, and only one of them is masked.
 #
 # You have the parts: attention from lesson 3, and from here the norm, the residual and the weights to start with.
 # Lesson 5 puts them together and trains a GPT.
