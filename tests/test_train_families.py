@@ -125,6 +125,9 @@ def test_batches_are_a_pure_function_of_seed_and_step(model):
     for step in (40, 3, 41, 0):  # several epochs, in any order
         assert same(data.at(step), again.at(step))
     assert not same(data.at(3), data.at(4)) and not same(data.at(3), made(model, seed=1)[0].at(3))
+    if model == "t5":  # not the rows alone, what is hidden too
+        hidden = [np.isin(data.at(step)[0]["input_ids"], data.corruption.sentinels) for step in (3, 4)]
+        assert not np.array_equal(*hidden)
     parts = made(model, batch_size=2, accumulate=2)[0].at(3)
     assert len(parts) == 2 and all(len(part["input_ids"]) == 2 for part in parts)
     assert np.array_equal(np.concatenate([part["labels"] for part in parts]), data.at(3)[0]["labels"])
