@@ -338,6 +338,20 @@ def test_every_family_learns_every_task_and_predict_repeats_what_it_said(family,
     assert [each.value for each in again] == [each.value for each in result.predictions]
 
 
+@pytest.mark.parametrize("task", EXAMPLES)
+def test_an_example_among_others_is_answered_as_it_is_alone(task):
+    """Whatever their lengths and numbers of choices, which decide what is run together."""
+    tuner = Finetuner(*MODELS["GPT"], EXAMPLES[task], EXAMPLES[task], task, QUICK)
+    tuner.model.params["classifier.weight"][...] *= 50  # an untrained head says nearly the same of everything
+    together = tuner.evaluated(1).predictions
+    assert len({str(each) for each in together}) > 1
+    for example, said in zip(EXAMPLES[task], together):
+        (alone,) = predict(tuner.model, tuner.tokenizer, [example], tuner.settings)
+        assert alone.value == said.value
+        # float32, summed in another order where rows are padded
+        np.testing.assert_allclose(alone.score, said.score, atol=1e-4, rtol=1e-4)
+
+
 def test_words_that_tell_the_label_are_learned():
     result = finetune(*MODELS["BERT"], sentences(), sentences(), "sentence", replace(QUICK, epochs=20, patience=20))
     assert result.metric == 1.0 and result.majority["accuracy"] == 0.5
