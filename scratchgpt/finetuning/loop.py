@@ -1,5 +1,6 @@
 """Finetuning: a head on a pretrained model, AdamW, early stopping on the validation metric, the best weights kept."""
 
+import contextlib
 import math
 import time
 from collections import Counter
@@ -160,7 +161,10 @@ class Finetuner:
                     if keep is not None:
                         keep(best)
                 if not quiet:
-                    print(f"epoch {epoch}: {said(result.metrics)}{', the best so far' if better else ''}", flush=True)
+                    with contextlib.suppress(BrokenPipeError):  # nobody reads any more: the training goes on
+                        print(
+                            f"epoch {epoch}: {said(result.metrics)}{', the best so far' if better else ''}", flush=True
+                        )
                 if epoch - best.epoch >= self.config.patience:
                     break
         store.data[...] = store.xp.asarray(weights)
