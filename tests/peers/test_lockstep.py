@@ -2,14 +2,12 @@
 
 import inspect
 import json
-import linecache
 import math
 import sys
-import textwrap
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from planted import Fault, is_located, plant
 from strategies import CASES, make_case
 
 from scratchgpt import blocks, interop, optim
@@ -47,23 +45,6 @@ def make_model(layout=PRE, dtype="float32", ops="reference", **changes):
 def make_batch():
     """Three rows of eleven tokens, fewer than the model has positions; one is padded, and some labels are ignored."""
     return draw_batch(GPTConfig(**SHAPE | {"n_ctx": 10}), seed=0)
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One line of the library, changed, and where the report must say that it is."""
-
-    owner: object  # the module or class that holds the function
-    function: str
-    old: str  # stands once in the function's source
-    new: str
-    kind: str  # Divergence.kind
-    where: str
-    op: str
-    layout: str = PRE
-
-    def __repr__(self):
-        return f"{self.function}: {self.old} -> {self.new}"
 
 
 def op(function, old, new, where, layout=PRE, guilty=None, owner=reference):
@@ -192,27 +173,6 @@ FAULTS = (
 )  # fmt: skip
 
 
-def plant(monkeypatch, fault):
-    """Puts the changed function in the place of the library's; returns (file, number) of the changed line."""
-    original = getattr(fault.owner, fault.function)
-    lines, first = inspect.getsourcelines(original)
-    source = "".join(lines)
-    assert source.count(fault.old) == 1, "the fault must be one line of the function as it is now"
-    file = inspect.getsourcefile(original)
-    changed = textwrap.dedent(source.replace(fault.old, fault.new))
-    code = compile("\n" * (first - 1) + changed, file, "exec")  # frames then name the true file and line
-    namespace = {}
-    exec(code, original.__globals__, namespace)
-    monkeypatch.setattr(fault.owner, fault.function, namespace[fault.function])
-    return file, first + source[: source.index(fault.old)].count("\n")
-
-
-def covers(where, file, line, function):
-    """Whether the line is one of these, or stands in a function that they call."""
-    source = [linecache.getline(where.file, number) for number in range(where.first, where.last + 1)]
-    return where.file == file and (where.first <= line <= where.last or f"{function}(" in "".join(source))
-
-
 @pytest.fixture(autouse=True, scope="module")
 def one_torch_thread():
     """Models this small only wait for a second thread."""
@@ -240,14 +200,9 @@ def twins():
 def test_a_planted_fault_is_found_at_its_place(fault, dtype, twins, monkeypatch):
     monkeypatch.setattr("scratchgpt.check.lockstep.run_twins", twins)
     file, line = plant(monkeypatch, fault)
-    model = make_model(fault.layout, dtype, "fast_cpu" if fault.owner is fast_cpu else "reference")
+    model = make_model(fault.model, dtype, "fast_cpu" if fault.owner is fast_cpu else "reference")
     found = lockstep(model, make_batch()).divergence
-    assert found is not None
-    assert (found.kind, found.where, found.op) == (fault.kind, fault.where, fault.op), found.said
-    if fault.kind == "asked":  # the value may have been made anywhere in the functions that led to the call
-        assert fault.function in {where.function.rpartition(".")[2] for where in found.lines}
-    elif fault.op == fault.function or fault.kind != "op":
-        assert any(covers(where, file, line, fault.function) for where in found.lines)
+    assert found is not None and is_located(found, fault, file, line), found
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

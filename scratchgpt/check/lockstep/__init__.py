@@ -6,7 +6,8 @@
 report.py  how large an error may be, and how a report reads
 walk.py    the first divergence and whose fault it is; lines.py the lines between two ops
 twin.py    the other side; taps.py what stands in it in the place of transformers' own; definitions.py ops in PyTorch
-family.py  what a family brings: gpt.py, bert.py (boundary.py), t5.py, llama.py, and heads.py for those that have heads
+family.py  what a family brings: gpt.py, bert.py, t5.py, llama.py, heads.py, word2vec.py; absent.py what transformers
+           has not
 """
 
 import inspect
@@ -15,14 +16,16 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from scratchgpt.check.lockstep import bert, gpt, llama, t5
+from scratchgpt.check.lockstep import bert, gpt, llama, t5, word2vec
 from scratchgpt.check.lockstep.report import MARGIN, Divergence, Report, compare_tensors, rounding_of
 from scratchgpt.errors import InputError
 from scratchgpt.interop import layout_of
 from scratchgpt.ops import WrappedOps, traced
 from scratchgpt.optim import AdamW
 
-FAMILIES = gpt.FAMILIES | bert.FAMILIES | t5.FAMILIES | llama.FAMILIES  # model_type -> (config) -> Family
+FAMILIES = {  # model_type -> (config) -> Family
+    **gpt.FAMILIES, **bert.FAMILIES, **t5.FAMILIES, **llama.FAMILIES, **word2vec.FAMILIES,
+}  # fmt: skip
 SAMPLE = 1 << 20  # elements of each of AdamW's updates that are looked at one by one; the weights are compared in whole
 
 
@@ -136,15 +139,31 @@ def paired(ops, calls):
 
 
 def updates(model, family, batch, steps, recipe):
-    """Yields (norm of the gradient, calls of ops) of each step of AdamW; the first takes the gradient that is there."""
+    """Yields (norm of the gradient, calls of its ops, calls that chose experts before) of each step of AdamW; the first
+    takes the gradient that is there."""
     ops, calls = traced(model.ops, lambda array: array[:SAMPLE].copy() if array.ndim else array.copy())
     optimizer = AdamW(model.params, ops, recipe.beta1, recipe.beta2, recipe.eps, recipe.weight_decay)
     for step in range(steps):
+        choices = ()
         if step > 0:
             model.params.grad.fill(0)
-            family.train(model, batch)
+            choices = choices_of(model, family, batch)
         calls.clear()
-        yield optimizer.step(recipe.lr, recipe.max_norm), list(calls)
+        yield optimizer.step(recipe.lr, recipe.max_norm), list(calls), choices
+
+
+def choices_of(model, family, batch):
+    """The calls that choose experts in a forward and a backward pass. Of the others nothing is kept."""
+    ops = model.ops
+    if getattr(model.config, "moe", None):
+        model.ops, calls = traced(ops, lambda array: array if array.dtype.kind in "iu" else array.reshape(-1)[:0])
+    else:
+        calls = ()
+    try:
+        family.train(model, batch)
+    finally:
+        model.ops = ops
+    return [call for call in calls if call.op == "choose_experts"]
 
 
 # ---- a module and a pair

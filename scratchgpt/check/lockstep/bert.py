@@ -47,7 +47,7 @@ SPAN_SITES = {  # left, right, and the place in the span; then two dense layers
     "span.down.layer_norm": BOUNDARY + "ln2",
     "span.cross_entropy": {"x": BOUNDARY + "ln2:out", "out": "taps.span_loss:out"},
 }
-NO_TWIN = "transformers has no span boundary head: its twin is one in PyTorch, check/lockstep/boundary.py"
+NO_TWIN = "transformers has no span boundary head: its twin is one in PyTorch, check/lockstep/absent.py"
 
 
 def act(activation):
@@ -119,7 +119,7 @@ def bert(config):
     if alone:
         return Family(
             sites, encoder_batch, encoder_loss, draw_encoded, encoder_pass, "tapped",
-            {} if config.pooler else {"pooler": no_pooler}, notes=(family.OUTSIDE,),
+            lacks={} if config.pooler else {"pooler": no_pooler}, notes=(family.OUTSIDE,),
         )  # fmt: skip
     sites |= objective_sites(config)
     lacks = {f"{prefix}pooler": new_pooler} if config.pooler and not config.nsp else {}
@@ -219,7 +219,7 @@ def no_pooler(twin):
 
 
 def new_boundary(twin):
-    from scratchgpt.check.lockstep.boundary import SpanBoundary
+    from scratchgpt.check.lockstep.absent import SpanBoundary
 
     return SpanBoundary(twin.config)
 

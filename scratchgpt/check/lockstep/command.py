@@ -124,10 +124,11 @@ def draw_batch(config, seed):
 
 def describe(args, model, batch):
     ours = args.directory or args.preset
+    family = family_of(model.config)
+    architecture = interop.layout_of(model.config).architecture
+    own = "(transformers has none) in" if family.build else f"of transformers {version('transformers')},"
     return {
         "ours": f"{ours}, {model.params.size:,} parameters, {args.dtype}, ops {model.ops.name}",
-        "theirs": f"{interop.layout_of(model.config).architecture} of transformers {version('transformers')}, "
-                  f"PyTorch {version('torch')}, float64 and float32"
-                  + "".join(f"; {note}" for note in family_of(model.config).notes),
+        "theirs": "; ".join((f"{architecture} {own} PyTorch {version('torch')}, float64 and float32", *family.notes)),
         "batch": f"{args.batch or 'drawn'}, {' x '.join(map(str, np.shape(batch['input_ids'])))} tokens",
     }  # fmt: skip

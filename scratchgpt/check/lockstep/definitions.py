@@ -115,7 +115,7 @@ def softmax_cross_entropy(logits, targets, row_weights, mask=None):
 
 
 def binary_cross_entropy(logits, targets, row_weights):
-    each = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    each = F.binary_cross_entropy_with_logits(logits, targets.expand_as(logits), reduction="none")
     return (each.sum(-1) * row_weights).sum()
 
 

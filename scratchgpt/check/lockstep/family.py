@@ -33,6 +33,7 @@ class Family(NamedTuple):
     draw: Callable  # (config, length, generator) -> a batch with rows of so many tokens
     train: Callable = train_pass  # (our model, batch): forward and backward, through model.ops
     attention: str = "eager"  # transformers' name of how attention is computed, or "tapped", see taps.py
+    build: Callable | None = None  # (config) -> the twin in PyTorch, where transformers has no such model
     lacks: Mapping = MappingProxyType({})  # where transformers lacks a module of ours -> (its model) -> the module
     sums: Mapping = MappingProxyType({})  # site -> the names (a pattern) of gradients that add up to what it is given
     notes: tuple = ()  # what a reader of the report must know of the twin

@@ -40,7 +40,8 @@ class Twin:
     def __init__(self, model, family, dtype, directory=None):
         self.family, self.layout = family, interop.layout_of(model.config)
         dtype = getattr(torch, dtype)
-        self.module = self.like(model) if directory is None else self.from_directory(directory, dtype)
+        reads = directory is not None and family.build is None  # what transformers itself reads
+        self.module = self.from_directory(directory, dtype) if reads else self.like(model)
         transformers_own = {name for name, _ in self.named_tensors()}
         for path, new in family.lacks.items():
             parent, _, name = path.rpartition(".")
@@ -50,7 +51,7 @@ class Twin:
         self.module = self.module.to(dtype).eval()
         self.weights = self.find_weights(model)
         with torch.no_grad():
-            self.copy(model, set() if directory is None else transformers_own)
+            self.copy(model, transformers_own if reads else set())
         taps.replace_parts(self.module)
         taps.install(self.module, {place for where in family.sites.values() for place in places_of(where)})
         self.places = self.check_places(family.sites)
@@ -60,6 +61,8 @@ class Twin:
         return getattr(transformers, self.layout.architecture)
 
     def like(self, model):
+        if self.family.build is not None:
+            return self.family.build(model.config)
         settings = interop.config_json(model, self.layout) | {"attn_implementation": self.family.attention}
         return self.architecture(transformers.AutoConfig.for_model(**settings))
 
@@ -75,6 +78,8 @@ class Twin:
             raise InputError(f"{self} cannot load {directory}: {error}") from None
 
     def __str__(self):
+        if self.family.build is not None:
+            return f"our {self.layout.architecture} in PyTorch"
         return f"{self.layout.architecture} of transformers {transformers.__version__}"
 
     def named_tensors(self):
@@ -122,7 +127,7 @@ class Twin:
         made, to be made again: a rounding error must not send a token elsewhere."""
         routers = {name: part for name, part in self.module.named_modules() if type(part).__name__.endswith("Router")}
         for name, router in routers.items():
-            router.replayed = list((choices or {}).get(name, ()))
+            router.replayed = [torch.from_numpy(each) for each in (choices or {}).get(name, ())]
         batch = {name: torch.from_numpy(array) for name, array in batch.items()}
         used = {place for where in self.places.values() for place in where.values()}
         with Listener(self.module, used) as heard:
@@ -148,7 +153,7 @@ class Twin:
             weight_grads, norms, self.parameters(torch.Tensor.detach),
             self.parameters(lambda p: torch.zeros_like(p) if p.grad is None else p.grad),
             self.parameters(lambda p: steadiness[p] if p in steadiness else torch.full_like(p, torch.inf)),
-            {name: router.choices for name, router in routers.items()},
+            {name: [each.numpy() for each in router.choices] for name, router in routers.items()},
         )  # fmt: skip
 
     def other_weight(self, model):

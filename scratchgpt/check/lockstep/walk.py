@@ -131,8 +131,11 @@ class Walk:
             if name == "bias" and is_float(dout):  # a sum over all rows, which may cancel to nothing
                 self.least[parameter] += EPS * largest(dout)
         yield from self.intact(call, site, "backward")
-        given = self.beside({site: np.asarray(dout)}, "backward", partial(self.between, call, site))
-        yield from given if is_float(dout) else ((row, False, explain) for row, _, explain in given)  # dloss, a number
+        if is_float(dout):
+            yield from self.beside({site: dout}, "backward", partial(self.between, call, site))
+        else:  # a loss's, which is a number
+            of_a_loss = self.beside({site: np.asarray(dout)}, "backward", partial(self.told_wrong, call, site))
+            yield from ((row, False, explain) for row, _, explain in of_a_loss)
         yield from self.alone(call, site, "backward", args, gradients, dout)
         gradients = {f"{site}.{name}": gradient for name, gradient in gradients.items()}
         yield from self.beside(gradients, "backward", partial(self.grown, call, site))
@@ -215,20 +218,26 @@ class Walk:
             yield compare_tensors("gradients", name, self.params.grad_of(name), truth, budget), True, self.added
 
     def updates(self, steps, recipe):
-        """Each step of AdamW as it comes, (norm of the gradient, calls of ops), then the weights."""
-        for number, (norm, calls) in enumerate(steps, 1):
+        """Each step of AdamW as it comes, (norm of the gradient, its calls of ops, calls that chose experts before it),
+        then the weights."""
+        for number, (norm, calls, choices) in enumerate(steps, 1):
+            for call, (router, theirs) in zip(choices, (self.truth.choices or {}).items()):
+                row = compare_tensors("weights", f"step {number}: {router}", call.outputs[0], theirs[number - 1], 0.0)
+                yield row, False, partial(self.tied, call, self.site_of(call), theirs[number - 1])
             norms = [run.norms[number - 1] for run in (self.truth, self.probe)]
-            explain = partial(self.wrong_norm, calls[0]) if number == 1 else partial(self.told_wrong, self.last)
+            explain = partial(self.wrong_norm, calls[0])
+            if number > 1:
+                explain = partial(self.told_wrong, self.last, "optimizer")
             yield self.scalar(f"step {number}: norm of the gradient", norm, *norms), True, explain
             self.last = calls[-1]
             scales = [recipe.clip(norm) for norm in norms]
             updates = [call for call in calls if call.op == "adamw_step"]
             for call, weight_decay in zip(updates, (recipe.weight_decay, 0.0)):  # matrices, then the rest
                 for name, value in recipe.told(number, weight_decay).items():
-                    yield self.scalar(f"step {number}: {name}", call.args[name], value, value), False, partial(
-                        self.told_wrong, call)  # fmt: skip
+                    row = self.scalar(f"step {number}: {name}", call.args[name], value, value)
+                    yield row, False, partial(self.told_wrong, call, "optimizer")
                 row = self.scalar(f"step {number}: grad_scale", call.args["grad_scale"], *scales)
-                yield row, False, partial(self.told_wrong, call)
+                yield row, False, partial(self.told_wrong, call, "optimizer")
                 yield from self.updated(call, f"step {number}: ")
         if self.truth.norms:
             yield from self.weights(recipe)
@@ -256,7 +265,7 @@ class Walk:
             rounding = MARGIN * self.fineness * EPS * largest(truth.weights[name])
             budget = steps * (2 * recipe.lr * np.minimum(1, error / truth.steadiness[name]) + rounding)
             row = compare_tensors("weights", name, self.params[name], truth.weights[name], budget)
-            yield row, True, partial(self.told_wrong, self.last)
+            yield row, True, partial(self.told_wrong, self.last, "optimizer")
 
     def rounding(self, name, truth, probe):
         """Of the gradient of a parameter. A key's bias for one gets none, as softmax does not see it: all of what is
@@ -334,6 +343,9 @@ class Walk:
         twin = self.truth.values[site]
         if not np.array_equal(definitions.run(stem(call), args, None, "float64")["out"], twin):
             return self.asked(call, site, row)
+        return self.tied(call, site, twin, row)
+
+    def tied(self, call, site, twin, row):
         tokens = np.flatnonzero((call.outputs[0] != twin).any(-1))
         said = (
             f"{call.op} at {site} takes other experts than the twin for token {listed(tokens)} of {len(twin)}, and yet "
@@ -362,12 +374,12 @@ class Walk:
         )
         return Divergence(row, "sum", row.name, "", said, tuple(lines_after(call.stack) for call in calls))
 
-    def told_wrong(self, call, row):
+    def told_wrong(self, call, site, row):
         said = (
-            f"{row.name} is wrong, though adamw_step does with its arguments what it should: it was asked for the "
+            f"{row.name} is wrong, though {call.op} does with its arguments what it should: it was asked for the "
             f"wrong thing. It was given {self.given(call)}."
         )
-        return Divergence(row, "asked", "optimizer", call.op, said, call_lines(call.stack))
+        return Divergence(row, "asked", site, call.op, said, call_lines(call.stack))
 
     def wrong_norm(self, call, row):
         said = f"{call.op} gives a wrong norm for the gradient, of which every part is right."

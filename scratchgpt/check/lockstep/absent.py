@@ -1,4 +1,5 @@
-"""SpanBERT's span boundary head in PyTorch (Joshi et al. 2020, section 3.2), which transformers has not.
+"""What transformers has not, in PyTorch: SpanBERT's span boundary head, and word2vec. Parameters are called as in our
+checkpoints.
 
 Imported only where PyTorch is installed.
 """
@@ -12,7 +13,7 @@ from scratchgpt.models import IGNORED
 
 
 class SpanBoundary(nn.Module):
-    """Its parameters are called as in our checkpoints."""
+    """Joshi et al. 2020, section 3.2."""
 
     def __init__(self, config):
         super().__init__()
@@ -52,3 +53,18 @@ def span_targets(labels, n_places):
                 found += [(row, start - 1, end, place, token) for place, token in span]
             start = end
     return found
+
+
+class SkipGram(nn.Module):
+    """Skip-gram with negative sampling (Mikolov et al. 2013b, eq. 4)."""
+
+    def __init__(self, vocab_size, width):
+        super().__init__()
+        self.centre, self.context = (nn.Parameter(torch.empty(vocab_size, width)) for _ in range(2))
+
+    def forward(self, ids, candidates):
+        """The mean loss of pairs: ids (B,), candidates (B, 1 + K), the first of which stood beside it."""
+        centre = tap(self, "centre", F.embedding(ids, self.centre))
+        context = tap(self, "context", F.embedding(candidates, self.context))
+        scores = tap(self, "scores", torch.einsum("bc,bkc->bk", centre, context))
+        return -(F.logsigmoid(scores[:, 0]) + F.logsigmoid(-scores[:, 1:]).sum(1)).mean()
