@@ -103,8 +103,22 @@ def test_batches_depend_on_seed_and_step_alone():
     later = [first.at(step) for step in (0, 1, 90, 2)]
     for step in (2, 90, 1, 0):
         assert same(other.at(step), later[(0, 1, 90, 2).index(step)])
-    assert not same(first.at(0), first.at(1))
-    assert not same(first.at(0), make_data(subsample=0.02, seed=1).at(0))
+    for other in (first.at(1), make_data(subsample=0.02, seed=1).at(0)):
+        for part in ("centres", "negatives"):
+            a, b = (parts_of(batches)[part][:50] for batches in (first.at(0), other))
+            assert len(a) == len(b) == 50 and not np.array_equal(a, b), part
+
+
+def parts_of(batches):
+    return {"centres": batches[0]["input_ids"], "negatives": batches[0]["context_ids"][:, 1:]}
+
+
+def test_each_epoch_visits_the_text_in_another_random_order():
+    data = make_data(np.arange(V), batch_size=V // 2, window=1, subsample=0)
+    halves = [set(data.at(step)[0]["input_ids"].tolist()) for step in range(6)]
+    assert len(halves[0]) == V // 2 and halves[0] | halves[1] == set(range(V))
+    assert len(set(map(frozenset, halves))) == 6
+    assert set(range(V // 2)) not in halves  # not the first half of the text, then the second
 
 
 def test_micro_batches_are_parts_of_one_step():
@@ -145,6 +159,16 @@ def test_negatives_do_not_depend_on_the_pair():
 def test_the_last_word_is_drawn_and_none_beyond():
     data = make_data(np.array([0, 1] * 50), batch_size=5000)
     assert set(data.at(0)[0]["context_ids"].ravel()) == {0, 1}
+
+
+@pytest.mark.parametrize(("uniform", "word"), [(0.0, 1), (np.nextafter(1, 0), 10)])
+def test_words_that_never_occur_are_not_drawn_at_the_edges_either(uniform, word):
+    class Edge:
+        def random(self, shape):
+            return np.full(shape, uniform)
+
+    counts = np.array([0, *[1] * 10, 0, 0])  # ten times 0.1, summed one by one, is a little less than 1
+    assert Draws(counts).candidates(np.array([4]), Edge()).tolist() == [[4] + 5 * [word]]
 
 
 # the lines, and the evaluation

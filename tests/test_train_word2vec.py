@@ -70,6 +70,15 @@ def test_a_run_stopped_and_resumed_has_the_same_bytes(run, corpus, tmp_path, mon
         assert np.array_equal(resumed.arrays[name], array), name
 
 
+def test_force_leaves_nothing_of_the_run_before(corpus, tmp_path, capsys):
+    assert train(corpus, tmp_path, "--steps", "2", "--quiet") == 0
+    gpt = ["train", "--data", corpus, "--out", str(tmp_path), "--steps", "1", "--vocab-size", "300", "--n-layer", "1"]
+    assert main([*gpt, "--n-embd", "8", "--n-ctx", "16", "--quiet"]) == 2
+    assert "already holds a run" in capsys.readouterr().err
+    assert main([*gpt, "--n-embd", "8", "--n-ctx", "16", "--quiet", "--force"]) == 0
+    assert not (tmp_path / "words.json").exists()
+
+
 def test_resuming_with_another_window_is_refused(run, capsys):
     assert main(["train", "--resume", str(run), "--window", "3"]) == 2
     assert "--window is 3, but the run in" in capsys.readouterr().err
@@ -138,7 +147,7 @@ def test_a_tokenizer_of_pieces_is_refused(corpus, tmp_path, capsys):
     assert "reads whole words" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [["sample", "--prompt", "a"], ["generate", "--text", "a"], ["compare"]])
+@pytest.mark.parametrize("command", [["sample", "--prompt", "a"], ["generate", "--text", "a"]])
 def test_commands_for_other_families_say_so(run, command, capsys):
     assert main([command[0], str(run), *command[1:]]) == 2
     captured = capsys.readouterr()
