@@ -1,7 +1,7 @@
 # scratchgpt homework: mlm_batch
 # mistake input_ids: share=no kept
-# mistake labels: unknown
-"""Labels of what is read, with 0 elsewhere, and no token stays."""
+# mistake labels: value=0
+"""No token stays as it is, and 0 stands where there is no label."""
 
 import numpy as np
 
@@ -15,4 +15,4 @@ def choose_tokens(special, draws, rate):
 def mask_chosen(ids, chosen, action, which, mask, ordinary):
     random = ordinary[(which * len(ordinary)).astype(int)]
     read = np.where(chosen, np.where(action < 0.8, mask, random), ids)
-    return read, np.where(chosen, read, 0)
+    return read, np.where(chosen, ids, 0)
