@@ -175,14 +175,14 @@ def candidates(example):
     return right, of_its_kind
 
 
-def test_who_reads_answers_every_synthetic_question_and_who_does_not_half_of_them():
+def test_who_reads_answers_every_synthetic_question_and_who_minds_the_kind_alone_three_in_four():
     examples = spans(600, seed=3)
     found = [candidates(e) for e in examples]
     assert all(e.context[start : start + len(text)] == text for e in examples for start, text in e.answers)
-    assert {(len(right), len(of_its_kind)) for right, of_its_kind in found} == {(1, 2)}
+    assert {len(right) for right, _ in found} == {1} and {len(of_its_kind) for _, of_its_kind in found} == {1, 2}
     assert score("span", examples, [right[0] for right, _ in found])["exact match"] == 1
     first = score("span", examples, [of_its_kind[0] for _, of_its_kind in found])["exact match"]
-    assert 0.4 < first < 0.6  # the relation alone leaves a coin to toss: 600 tosses are 5 standard deviations inside
+    assert 0.68 < first < 0.82  # 3/4 of 600, within four standard deviations
 
 
 def test_a_synthetic_name_says_nothing_of_its_type():

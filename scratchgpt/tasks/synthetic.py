@@ -28,17 +28,12 @@ FACTS = (  # ways to state a fact, and the questions about it, each with the par
      (("How many people did {company} hire?", "number"), ("When did {company} hire people?", "month"))),
     (("{company} earned {money} in {month}.", "In {month}, {company} earned {money}."),
      (("How much did {company} earn?", "money"), ("When did {company} earn money?", "month"))),
-    (("{company} lost {money} in {month}.", "In {month}, {company} lost {money}."),
-     (("How much did {company} lose?", "money"), ("When did {company} lose money?", "month"))),
     (("{company} opened an office in {place}.", "There is a new office of {company} in {place}."),
      (("Where did {company} open an office?", "place"), ("Who opened an office in {place}?", "company"))),
-    (("{company} bought {other} for {money}.", "{other} was bought by {company} for {money}."),
-     (("Who bought {other}?", "company"), ("What did {company} buy?", "other"),
-      ("How much did {company} pay for {other}?", "money"))),
     (("{person} runs {company}.", "{company} is run by {person}."),
      (("Who runs {company}?", "person"), ("What does {person} run?", "company"))),
 )  # fmt: skip
-NAMED = ("company", "other", "person", "place")  # the parts that are names
+NAMED = ("company", "person", "place")  # the parts that are names
 
 SENTENCES = (  # a word in capitals is an entity of that type, a # a number
     "PER rose to speak in LOC", "ORG rose # percent in LOC", "shares of ORG fell after PER resigned",
@@ -55,8 +50,9 @@ OPENINGS = ("", "", "yesterday", "last year", "on Monday", "in March", "after th
 
 
 def spans(count=EXAMPLES, seed=0):
-    """[SpanExample], synthetic: three to five facts and a question about one of them. Another company has a fact of the
-    same kind, and the same company one of another kind, so neither finds the answer alone."""
+    """[SpanExample], synthetic: two to four facts and a question about one of them. The same company has a fact of
+    another kind, and in every second example another company one of the same kind: who minds the kind alone is right
+    about three times in four, and only who minds both always."""
     rng = np.random.default_rng(seed)
     return [span(number, name_pools()[number % POOLS], rng) for number in range(count)]
 
@@ -65,9 +61,9 @@ def span(number, names, rng):
     kind, *kinds = rng.permutation(len(FACTS))
     names, months, numbers = shuffled(names, rng), shuffled(MONTHS, rng), shuffled(range(2, 100), rng)
     asked = fact_parts(names, months, numbers)
-    stated = [(kind, asked), (kind, fact_parts(names, months, numbers)),
-              (kinds[0], fact_parts(names, months, numbers) | {"company": asked["company"]})]  # fmt: skip
-    stated += [(other, fact_parts(names, months, numbers)) for other in kinds[1 : rng.integers(1, 4)]]
+    others = [kind] * rng.integers(2) + kinds[1 : rng.integers(1, 3)]
+    stated = [(kind, asked), (kinds[0], fact_parts(names, months, numbers) | {"company": asked["company"]})]
+    stated += [(other, fact_parts(names, months, numbers)) for other in others]
     context, places = "", {}
     for place in rng.permutation(len(stated)):
         which, parts = stated[place]
