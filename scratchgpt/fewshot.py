@@ -249,8 +249,8 @@ def likelihoods_of(model, batch, wanted):
 def show_prompt(prompter, example, answers, title):
     """The whole prompt of the first example, and what the model makes of it."""
     prompt, likelihoods = answers.prompts[0], answers.likelihoods[0]
-    cut = ", its beginning cut" if prompt.cut else ""
-    print(f"The prompt of {example.where}, with {prompt.shots} shots{cut}:\n\n{prompt.text}\n")
+    note = f"{prompt.shots} shot{'s' * (prompt.shots != 1)}{', its beginning cut' * prompt.cut}"
+    print(f"The prompt of {example.where}, with {note}:\n\n{prompt.text}\n")
     _, texts = wording(example, prompter.labels)
     marks = {answers.chosen[0]: "likeliest"}
     marks[prompter.place(example)] = " and ".join(["right", *marks.get(prompter.place(example), "").split()])
