@@ -1,6 +1,7 @@
 """scratchgpt finetune and scratchgpt predict: what they leave, what they say, and every input they refuse."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -106,6 +107,7 @@ def test_predict_gives_the_very_metric_that_finetuning_recorded(sg, task, model)
     base = record["task"]
     with open(f"{out}/predictions.jsonl", "rb") as file:
         written = file.read()
+    os.remove(f"{out}/predictions.jsonl")
     code, printed, err = sg(f"predict {out} --threads 2")
     assert (code, err) == (0, "")
     with open(f"{out}/predictions.jsonl", "rb") as file:
@@ -151,6 +153,7 @@ def test_the_same_command_gives_the_same_bytes(sg):
     finetuned(sg, "sentence", "bert", "--force")
     with open("out/model.safetensors", "rb") as file:
         assert file.read() == first
+    assert [each["epoch"] for each in lines("out/metrics.jsonl") if "metrics" in each] == [1, 2]  # of this run alone
 
 
 def test_from_scratch_starts_from_new_weights_of_the_same_shape(sg):
