@@ -24,6 +24,7 @@ from scratchgpt.progress import print_table
 from scratchgpt.tasks import check_labels, gold, label_names, read, split, task_of
 
 TASKS = ("sentence", "pair", "choice")
+SHOWN = 60  # characters of an answer in a table
 NORMALIZED = {  # Brown et al. 2020, section 2.4 -> what the table calls it
     "none": "log-likelihood of each answer, the sum over its tokens",
     "tokens": "log-likelihood of each answer, per token",
@@ -254,7 +255,8 @@ def show_prompt(prompter, example, answers, title):
     _, texts = wording(example, prompter.labels)
     marks = {answers.chosen[0]: "likeliest"}
     marks[prompter.place(example)] = " and ".join(["right", *marks.get(prompter.place(example), "").split()])
-    rows = [(repr(text), f"{nats:.3f}", marks.get(n, "")) for n, (text, nats) in enumerate(zip(texts, likelihoods))]
+    shown = [repr(text if len(text) <= SHOWN else text[: SHOWN - 1] + "…") for text in texts]
+    rows = [(text, f"{nats:.3f}", marks.get(n, "")) for n, (text, nats) in enumerate(zip(shown, likelihoods))]
     print_table(title, rows, ("answer", "nats", ""))
 
 

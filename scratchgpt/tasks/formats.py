@@ -11,8 +11,8 @@
     span            .jsonl                          question, context, answers; optionally id, group
                     .json                           SQuAD 1.1 and 2.0
 
-The first line of a .tsv, .csv or .txt names its columns; VADER's files of an id, a number and a text need none. A column
-`group` (or `address`) keeps what belongs together on one side of a split.
+The first line of a .tsv, .csv or .txt names its columns; VADER's files of an id, a number and a text need none.
+A column `group` (or `address`) keeps what belongs together on one side of a split.
 """
 
 from pathlib import Path
