@@ -30,8 +30,8 @@ FACTS = (  # ways to state a fact, and the questions about it, each with the par
      (("How much did {company} earn?", "money"), ("When did {company} earn money?", "month"))),
     (("{company} opened an office in {place}.", "There is a new office of {company} in {place}."),
      (("Where did {company} open an office?", "place"), ("Who opened an office in {place}?", "company"))),
-    (("{person} runs {company}.", "{company} is run by {person}."),
-     (("Who runs {company}?", "person"), ("What does {person} run?", "company"))),
+    (("{person} became the head of {company}.", "{company} made {person} its head."),
+     (("Who became the head of {company}?", "person"),)),
 )  # fmt: skip
 NAMED = ("company", "person", "place")  # the parts that are names
 
