@@ -69,14 +69,15 @@ def embedding_backward(dout, cache):
     if wpe_shape is not None:
         dwpe = np.zeros(wpe_shape, dout.dtype)
         dwpe[start : start + ids.shape[1]] = np.add.reduce(dout, 0)
-    rows = as_rows(dout)
-    order = np.argsort(ids, axis=None, kind="stable")
-    ids = ids.reshape(-1)[order]
+    rows, ids = as_rows(dout), ids.reshape(-1)
+    order = np.argsort(ids.astype("uint16") if len(dwte) <= 1 << 16 else ids, kind="stable")  # of 16 bits: radix sort
+    ids = ids[order]
     for part in row_blocks(len(ids), 1, 512):
-        used, position = np.unique(ids[part], return_inverse=True)
-        one_hot = np.zeros((len(used), len(position)), dout.dtype)
+        first = np.append(True, ids[part][1:] != ids[part][:-1])  # of the rows with its id
+        position = np.cumsum(first) - 1
+        one_hot = np.zeros((position[-1] + 1, len(position)), dout.dtype)
         one_hot[position, np.arange(len(position))] = 1
-        dwte[used] += one_hot @ rows[order[part]]
+        dwte[ids[part][first]] += one_hot @ rows[order[part]]
     return dwte, dwpe
 
 
