@@ -295,7 +295,10 @@ def test_another_family_of_models_is_refused(capsys, tokenizer, file, tmp_path):
 def test_what_cannot_be_asked_is_told_in_one_line(capsys, directory, file, tmp_path):
     unknown = tmp_path / "unknown.tsv"
     unknown.write_text("text\tlabel\tgroup\n" + "".join(f"hi\t{n}\t{n}\n" for n in range(20)))
+    empty = tmp_path / "empty.csv"
+    empty.write_text("first,second,label\na,b,x\na,,x\n")
     for arguments, words in (
+        (("--task", empty), "empty.csv, line 3: second is empty"),
         (("--task", file, "--shots", "1,two"), "--shots is '1,two'; expected numbers"),
         (("--task", file, "--shots", "-1"), "--shots is '-1'"),
         (("--task", file, "--shots", ""), "--shots is ''"),
