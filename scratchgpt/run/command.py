@@ -32,11 +32,14 @@ def add_arguments(parser):
 
 
 def said_of_default(option):
-    """What --help says after an option's text: " (default: 4; bert: 2)", and for which models it is, where not all."""
-    users = option.metadata.get("of", tuple(FAMILIES))
+    """What --help says after an option's text: " (default: 4; bert, t5: 2)", and for which models it is, where not
+    all."""
+    users, others = option.metadata.get("of", tuple(FAMILIES)), {}
+    for name in users:
+        if option.name in FAMILIES[name].defaults:
+            others.setdefault(FAMILIES[name].defaults[option.name], []).append(name)
     said = "" if option.default is None else str(option.default)
-    others = [(name, FAMILIES[name].defaults[option.name]) for name in users if option.name in FAMILIES[name].defaults]
-    said = "; ".join([said, *(f"{name}: {value}" for name, value in others)])
+    said = "; ".join([said, *(f"{', '.join(names)}: {value}" for value, names in others.items())])
     without = [name for name in FAMILIES if name not in users]
     only = f" ({', '.join(users)} only)" if len(without) > 1 else f" (not {without[0]})" if without else ""
     return (f" (default: {said})" if said else "") + only

@@ -216,25 +216,32 @@ def words_draws(tokenizer, config):
 
 SHAPE = ("n_layer", "n_head", "n_embd", "n_ctx", "dropout", "init")  # of a RunConfig
 PROSE = {"data": "addresses"}
+ENCODER = PROSE | {  # small, because a masked row has few targets: what counts is how many rows are seen
+    "n_layer": 2, "n_head": 4, "n_embd": 64, "beta2": 0.98, "warmup_steps": 200, "eval_every": 500,
+    "checkpoint_every": 500,
+}  # fmt: skip
 FAMILIES = {
     "gpt": Family(
         "GPT", gpt.GPT, gpt.GPTConfig, gpt, gpt_shape, gpt_tokenizer, gpt_dataset, gpt_examine, examples.continuation,
         split_text,
     ),
     "bert": masked_family(
-        "BERT", bert.BERTConfig, bert_shape(bert.BERTConfig, "[PAD]"), wordpiece, pairs, PROSE,
+        "BERT", bert.BERTConfig, bert_shape(bert.BERTConfig, "[PAD]"), wordpiece, pairs,
+        ENCODER | {"steps": 4600},
     ),
     "roberta": masked_family(
-        "RoBERTa", bert.RoBERTaConfig, bert_shape(bert.RoBERTaConfig, "<pad>"), roberta_tokenizer, sentences, PROSE,
+        "RoBERTa", bert.RoBERTaConfig, bert_shape(bert.RoBERTaConfig, "<pad>"), roberta_tokenizer, sentences,
+        ENCODER | {"steps": 5000, "n_ctx": 64, "batch_size": 32},
     ),
     "spanbert": masked_family(
         "SpanBERT", bert.SpanBERTConfig,
         bert_shape(bert.SpanBERTConfig, "[PAD]", span_width=lambda config: min(200, config.n_embd)), wordpiece, spans,
-        PROSE,
+        ENCODER | {"steps": 3000, "n_ctx": 64, "batch_size": 32},
     ),
     "t5": Family(
         "T5", t5.T5, t5.T5Config, t5, t5_shape, t5_tokenizer, t5_dataset, t5_examine, examples.filled_in,
-        defaults=PROSE,
+        defaults=PROSE | {"steps": 4500, "lr": 1e-2, "n_layer": 2, "n_head": 4, "n_embd": 64, "n_ctx": 64, "batch_size": 32,
+                          "warmup_steps": 200, "eval_every": 500, "checkpoint_every": 500},
     ),
     "word2vec": Family(
         "word2vec", word2vec.Word2Vec, word2vec.Word2VecConfig, word2vec, words_shape, words_tokenizer, words_dataset,
