@@ -240,8 +240,8 @@ FAMILIES = {
     ),
     "t5": Family(
         "T5", t5.T5, t5.T5Config, t5, t5_shape, t5_tokenizer, t5_dataset, t5_examine, examples.filled_in,
-        defaults=PROSE | {"steps": 4500, "lr": 1e-2, "n_layer": 2, "n_head": 4, "n_embd": 64, "n_ctx": 64, "batch_size": 32,
-                          "warmup_steps": 200, "eval_every": 500, "checkpoint_every": 500},
+        defaults=PROSE | {"steps": 4500, "lr": 1e-2, "n_layer": 2, "n_head": 4, "n_embd": 64, "n_ctx": 64,
+                          "batch_size": 32, "warmup_steps": 200, "eval_every": 500, "checkpoint_every": 500},
     ),
     "word2vec": Family(
         "word2vec", word2vec.Word2Vec, word2vec.Word2VecConfig, word2vec, words_shape, words_tokenizer, words_dataset,
