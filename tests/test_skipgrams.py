@@ -5,6 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import strict_device
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -210,6 +211,14 @@ def test_a_part_of_the_held_out_text_is_the_same_part_each_time():
     part, again, whole = (data.evaluate(model, whole=whole) for whole in (False, False, True))
     assert part == again and part.pairs == PART < whole.pairs
     assert part.nats_per_token == pytest.approx(whole.nats_per_token, rel=0.02)  # 16,384 pairs of spread below 1
+
+
+def test_a_model_on_a_strict_device_is_measured_as_on_the_host():
+    data = make_data(subsample=0.05)
+    host, device = (Word2Vec(SHAPE, seed=0, ops=table("reference"), xp=xp) for xp in (np, strict_device))
+    for model in (host, device):
+        model.params["context"][...] = model.xp.asarray(learned_model("float32").params["context"])
+    assert data.evaluate(host) == data.evaluate(device)
 
 
 def test_untrained_vectors_are_a_coin_tossed():

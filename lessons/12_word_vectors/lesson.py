@@ -240,8 +240,8 @@ print(Bars(bars | {"any two words": usual}, title="cosines of opposites"))
 print(f"mean of the opposites {alike.mean():.2f}, of any two words {usual:.2f}")
 
 # %% [markdown]
-# Whoever replaces a word by its nearest neighbour may turn a sentence into its contrary. (That two words drawn at
-# random have a cosine far above 0 is common too: the vectors share a direction that says little.)
+# Whoever replaces a word by its nearest neighbour may turn a sentence into its contrary. (Two words drawn at random
+# have a cosine above 0: the vectors share a direction that says little.)
 #
 # ## 7. Where they fail: analogies
 # The famous trick: `king − man + woman` is near `queen` (Mikolov et al. 2013c). From a billion words of news, vectors
