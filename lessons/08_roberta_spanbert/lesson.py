@@ -32,7 +32,8 @@ from scratchgpt.tokenizers import WordPieceTokenizer
 V, T = 300, 32
 text = load_text("plays")  # @over
 first = text.index("\n", 20_000) + 1  # a line begins
-train_text, val_text = text[first : first + 20_000], text[first + 20_000 : first + 60_000]
+last = first + 20_000
+train_text, val_text = text[first:last], text[last : last + 40_000]
 tokenizer = WordPieceTokenizer.train(train_text, V)  # @over
 vocabulary = Vocabulary.of(tokenizer)  # @over
 train_docs = encoded(train_text, tokenizer)  # @over
@@ -124,8 +125,9 @@ print(f"masked: {(drawn.labels != -100).mean():.1%} of all tokens")
 starts = tokenizer.word_starts(rows)  # @over
 one = mask_spans(rows[:3], starts[:3], vocabulary, np.random.default_rng(4))
 for n in range(3):  # @skip
-    print(" ".join(tokenizer.tokens(one.input_ids[n])))
+    reads = one.input_ids[n][one.input_ids[n] != vocabulary.pad]
     hidden = one.labels[n][one.labels[n] != -100]
+    print(" ".join(tokenizer.tokens(reads)))
     print(f"    to say: {' '.join(tokenizer.tokens(hidden))}\n")
 
 # %% [markdown]
@@ -153,9 +155,9 @@ labels = np.full((1, 10), -100)
 labels[0, 4:7] = [11, 12, 13]
 targets, left, right, place = span_targets(labels, n_span=20)
 print("targets at", targets, "left", left, "right", right, "place", place)
-config = SpanBERTConfig(V, n_ctx=T, n_layer=1, n_head=2, n_embd=16, span_width=8)
-spans = BERT(config, seed=0)  # @over
-vectors = np.random.default_rng(0).standard_normal((1, 10, 16)).astype(np.float32)
+sizes = {"n_ctx": T, "n_layer": 1, "n_head": 2, "n_embd": 16, "span_width": 8}
+spans = BERT(SpanBERTConfig(V, **sizes), seed=0)  # @over
+vectors = np.random.default_rng(0).standard_normal((1, 10, 16), np.float32)
 loss, cache = spans.span_forward(vectors, labels, scale=1 / 3)
 dx = np.zeros_like(vectors)
 spans.span_backward(dx, 1.0, cache, spans.params.g)
@@ -217,16 +219,17 @@ def train(kind, seed=0):  # @over
     looks, own = [], []
     for step in range(steps + 1):
         if step % max(1, steps // 12) == 0:
-            sets = (batch_of(test), batch_of(span_test))
-            trained = [float(np.mean(own))] if own else [np.nan]
-            looks.append([float(model.loss(each)[0]) for each in sets] + trained)
+            sets = (batch_of(test), batch_of(span_test), batch(kind, step))
+            said = [float(model.loss(each)[0]) for each in sets]
+            looks.append([*said[:2], np.mean(own or said[2])])
             own = []
         if step == steps:
             break
         model.params.grad.fill(0)
         loss, cache = model.loss(batch(kind, step))
         model.backward(cache)
-        optimizer.step(cosine_schedule(step, 0.004, steps // 10, steps), max_norm=1.0)
+        lr = cosine_schedule(step, 0.004, steps // 10, steps)
+        optimizer.step(lr, max_norm=1.0)
         own.append(float(loss))
     return np.array(looks).T
 
@@ -258,8 +261,8 @@ elif static < dynamic - 0.1:
 names = ["static, 10 masks", "dynamic", "spans"]
 ends = [[runs[name][0][-1], runs[name][1][-1]] for name in names]
 ends.append([other_seed[0][-1], other_seed[1][-1]])
-table = Heat(ends, [*names, "dynamic, seed 1"], ["tokens", "spans"], title="held out")
-print(table)
+labelled = [*names, "dynamic, seed 1"]
+print(Heat(ends, labelled, ["tokens", "spans"], title="held out"))
 on_spans = {name: runs[name][1] for name in names}
 title = "Loss of masked spans, held out"
 print(Curves(on_spans, updates, title=title, xlabel="updates", ylabel="nats per token"))
