@@ -6,6 +6,7 @@ on exactly the same arguments: else this op is guilty, however small its error a
 gave must be what the twin has there: else the op did what it was asked to, but was asked for the wrong thing.
 """
 
+import math
 import re
 from collections import Counter, defaultdict
 from functools import partial
@@ -39,6 +40,7 @@ class Walk:
         self.params, self.truth, self.probe, self.seen, self.sums = params, truth, probe, seen, sums
         self.terms = max(max(shape) for shape, _ in params.spec.values())  # of the longest sum
         self.fineness = definitions.fineness(params.dtype.name, self.terms)
+        self.long_sum = EPS * math.sqrt(params.size)  # how far one chain of sums of so many squares may be off
         self.usual = {
             "forward": usual_rounding(truth.values, probe.values),
             "backward": usual_rounding(truth.grads, probe.grads),
@@ -243,7 +245,8 @@ class Walk:
             yield from self.weights(recipe)
 
     def scalar(self, name, ours, truth, probe):
-        return compare_tensors("weights", name, ours, truth, self.budget(truth, probe, self.usual["gradients"]))
+        usual = max(self.usual["gradients"], self.long_sum / MARGIN)
+        return compare_tensors("weights", name, ours, truth, self.budget(truth, probe, usual))
 
     def updated(self, call, step):
         """What adamw_step made of its arrays."""
