@@ -384,6 +384,15 @@ def test_train_leaves_a_run_that_eval_reads_to_the_same_figures(capsys, tmp_path
     assert said(capsys, "eval", out, "--data", validation)[1].splitlines()[1:] == own.splitlines()[1:]
 
 
+def test_tokenizers_say_the_roles_of_their_special_tokens(tmp_path):
+    roles = {"roberta": {"mask_token": "<mask>", "pad_token": "<pad>", "cls_token": "<s>", "sep_token": "</s>"},
+             "t5": {"pad_token": "<pad>", "eos_token": "</s>"}}  # fmt: skip
+    for model, expected in roles.items():
+        made(model)[2].save(tmp_path / model)
+        said = json.loads((tmp_path / model / "tokenizer_config.json").read_text())
+        assert expected.items() <= said.items() and ("mask_token" in said) == (model == "roberta")
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_a_run_stopped_by_ctrl_c_and_by_kill_ends_with_the_same_bits(tmp_path, text_file, model):
     def arguments(out):

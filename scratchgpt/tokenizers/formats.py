@@ -15,6 +15,13 @@ _other = [byte for byte in range(256) if byte not in _printable]
 CHARACTER = {byte: chr(byte) for byte in _printable} | {byte: chr(256 + n) for n, byte in enumerate(_other)}
 BYTE = {character: byte for byte, character in CHARACTER.items()}
 END_OF_TEXT = "<|endoftext|>"
+ROLES = {  # what Hugging Face calls the special tokens of GPT-2, which has one for three, and of RoBERTa and T5
+    END_OF_TEXT: ("bos_token", "eos_token", "unk_token"),
+    "<s>": ("bos_token", "cls_token"),
+    "</s>": ("eos_token", "sep_token"),
+    "<pad>": ("pad_token",),
+    "<mask>": ("mask_token",),
+}
 NAMES = [("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")]  # the second pair: as OpenAI released GPT-2
 
 
@@ -148,8 +155,7 @@ def write(directory, vocab, merges, specials):
     ordinary = {to_characters(token): number for token, number in vocab.items()}
     everything = dict(sorted((ordinary | specials).items(), key=lambda item: item[1]))
     pairs = [f"{to_characters(left)} {to_characters(right)}" for left, right in merges]
-    # Hugging Face's own name for the end of text; GPT-2 uses one token as beginning, end and unknown.
-    named = dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT) if END_OF_TEXT in specials else {}
+    named = {name: token for token, names in ROLES.items() if token in specials for name in names}
     config = {"tokenizer_class": "PreTrainedTokenizerFast", "add_prefix_space": False,
               "clean_up_tokenization_spaces": False} | named  # fmt: skip
     write_json(directory / "vocab.json", everything)
