@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+import strict_device
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +20,7 @@ from scratchgpt.models.heads import put_head
 from scratchgpt.models.llama import Llama, LlamaConfig
 from scratchgpt.models.moe import MoEConfig
 from scratchgpt.models.t5 import T5, T5Config
+from scratchgpt.ops import table
 from scratchgpt.optim import AdamW
 from scratchgpt.tasks import ChoiceExample, PairExample, SentenceExample, read, split
 from scratchgpt.tokenizers import BPETokenizer
@@ -73,6 +75,13 @@ def test_likelihoods_do_not_depend_on_what_runs_at_once(monkeypatch):
     monkeypatch.setattr(fewshot, "TOKENS_AT_ONCE", 1)
     for alone, values in zip(log_likelihoods(model, questions), together):
         np.testing.assert_allclose(alone, values, rtol=1e-12)  # float64
+
+
+def test_likelihoods_are_the_same_on_a_device():
+    questions = [([1, 2], [[3], [4, 5]]), ([6], [[7, 8], [9]])]
+    host, device = (GPT(GPTConfig(31, 12, 2, 2, 12), 1, ops=table("reference"), xp=xp) for xp in (np, strict_device))
+    for ours, theirs in zip(log_likelihoods(host, questions), log_likelihoods(device, questions)):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_answers_of_one_token_take_one_row_together():
