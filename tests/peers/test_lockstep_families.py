@@ -12,12 +12,15 @@ from scratchgpt.cli import main
 from scratchgpt.errors import InputError
 from scratchgpt.interop import save
 from scratchgpt.models.gpt import GPTConfig
+from scratchgpt.ops import table
+from scratchgpt.params import ParamStore
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'scratchgpt[compare]'")
 transformers = pytest.importorskip(
     "transformers", reason="transformers is not installed: pip install 'scratchgpt[compare]'"
 )
-from scratchgpt.check.lockstep.twin import Twin  # noqa: E402
+from scratchgpt.check.lockstep.twin import Run, Twin  # noqa: E402
+from scratchgpt.check.lockstep.walk import Walk  # noqa: E402
 
 pytestmark = pytest.mark.peer
 
@@ -264,3 +267,13 @@ def test_a_preset_that_does_not_fit_is_refused_in_one_line(preset, capsys, monke
     assert main(["compare", "--preset", preset]) == 2
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.count("\n") == 1 and "compare a smaller model" in captured.err
+
+
+def test_a_norm_may_be_off_as_a_long_sum_in_float32_is():
+    """Of a million squares in one chain a float32 sum loses two digits more than any gradient does."""
+    params = ParamStore({"a.weight": ((1024, 1024), 1.0)}).initialise(0)
+    run = Run((), {"other": np.ones(1)}, {"other": np.ones(1)}, {}, {"a": np.ones(1)}, [], {}, {}, {})
+    norm = float(table("fast_cpu").global_norm(params.data))
+    truth = np.linalg.norm(params.data.astype("float64"))
+    row = Walk(params, run, run).scalar("norm", norm, truth, truth)
+    assert row.ok and row.budget < 2e-4 * truth
