@@ -14,7 +14,7 @@ from pathlib import Path
 from scratchgpt import __version__
 from scratchgpt.errors import InputError, NonFiniteError, SaveError
 
-DESCRIPTION = "GPT from scratch in NumPy: train, evaluate and sample, with every gradient written by hand."
+DESCRIPTION = "Language-model pretraining from scratch in NumPy, with every gradient written by hand."
 EPILOG = """exit codes: 0 done, 1 stopped (a number was not finite, or a file could not be written), 2 bad input,
 130 stopped by Ctrl-C after saving. Start with: scratchgpt train"""
 ELSEWHERE = {  # command -> what it does, and the module that has its add_arguments(parser) and main(args)
@@ -110,7 +110,7 @@ def build_parser(command=None):
         ("train", add_train, "train a model on a text, or resume a run"),
         ("eval", add_eval, "measure how well a model predicts a text"),
         ("sample", add_sample, "let a model continue a prompt"),
-        ("tokenizer", add_tokenizer, "train a byte-level BPE tokenizer, encode, decode"),
+        ("tokenizer", add_tokenizer, "train a BPE or WordPiece tokenizer, encode, decode"),
         ("params", add_params, "count a model's parameters, memory and FLOPs"),
     ):
         one = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
