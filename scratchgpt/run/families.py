@@ -216,8 +216,8 @@ def words_draws(tokenizer, config):
 
 SHAPE = ("n_layer", "n_head", "n_embd", "n_ctx", "dropout", "init")  # of a RunConfig
 PROSE = {"data": "addresses"}
-ENCODER = PROSE | {  # small, in small pieces: before attention has found the neighbours of a masked place nothing helps,
-    # which takes some 300,000 masked tokens at 512 pieces, and many more with a larger vocabulary or longer rows
+ENCODER = PROSE | {  # small, in small pieces: nothing helps until attention has found the neighbours of a masked place,
+    # which takes 300,000 masked tokens or so at 512 pieces, and more with a larger vocabulary or longer rows
     "vocab_size": 512, "n_layer": 2, "n_head": 4, "n_embd": 64, "lr": 3e-3, "beta2": 0.98, "warmup_steps": 200,
     "eval_every": 500, "checkpoint_every": 500,
 }  # fmt: skip
