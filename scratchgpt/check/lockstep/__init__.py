@@ -1,7 +1,7 @@
 """Our numbers beside PyTorch's, tensor by tensor: forward, backward, gradients, and the weights after AdamW.
 
     print(compare(torch.nn.LayerNorm(7), (layer_norm_forward, layer_norm_backward), x))   # a module and your own pair
-    print(lockstep(model, batch))                                       # a GPT and its twin in transformers
+    print(lockstep(model, batch))                                       # a model and its twin in transformers
 
 report.py  how large an error may be, and how a report reads
 walk.py    the first divergence and whose fault it is; lines.py the lines between two ops

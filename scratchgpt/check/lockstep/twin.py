@@ -89,13 +89,9 @@ class Twin:
 
     def find_weights(self, model):
         """[(our name, the tensor's name in memory, which part of it, transposed)]: checks that both have the same."""
-        theirs = dict(self.named_tensors())
-        stored = [row[1] for row in interop.key_table(self.layout, model.config)]
-        rows = [
-            (ours, *in_memory(key), transposed)
-            for ours, key, transposed in interop.key_table(self.layout, model.config)
-        ]
-        unexpected = sorted(key for key, row in zip(stored, rows) if row[1] not in theirs)
+        theirs, table = dict(self.named_tensors()), interop.key_table(self.layout, model.config)
+        rows = [(ours, *in_memory(key), transposed) for ours, key, transposed in table]
+        unexpected = sorted(key for (_, key, _), (_, name, _, _) in zip(table, rows) if name not in theirs)
         covered = {id(theirs[name]) for _, name, _, _ in rows if name in theirs}
         missing = sorted(name for name, p in self.module.named_parameters() if id(p) not in covered)
         if missing or unexpected:
