@@ -216,8 +216,8 @@ def words_draws(tokenizer, config):
 
 SHAPE = ("n_layer", "n_head", "n_embd", "n_ctx", "dropout", "init")  # of a RunConfig
 PROSE = {"data": "addresses"}
-ENCODER = PROSE | {  # small, in small pieces: nothing helps until attention has found the neighbours of a masked place,
-    # which takes 300,000 masked tokens or so at 512 pieces, and more with a larger vocabulary or longer rows
+ENCODER = PROSE | {  # small, in small pieces and short rows: nothing helps until attention has found the neighbours of
+    # a masked place; at 512 pieces that took 300,000 masked tokens in rows of 32, and more than 400,000 in rows of 64
     "vocab_size": 512, "n_layer": 2, "n_head": 4, "n_embd": 64, "lr": 3e-3, "beta2": 0.98, "warmup_steps": 200,
     "eval_every": 500, "checkpoint_every": 500,
 }  # fmt: skip
@@ -228,21 +228,22 @@ FAMILIES = {
     ),
     "bert": masked_family(
         "BERT", bert.BERTConfig, bert_shape(bert.BERTConfig, "[PAD]"), wordpiece, pairs,
-        ENCODER | {"steps": 4000},
+        ENCODER | {"steps": 4600, "n_ctx": 64, "batch_size": 32},
     ),
     "roberta": masked_family(
         "RoBERTa", bert.RoBERTaConfig, bert_shape(bert.RoBERTaConfig, "<pad>"), roberta_tokenizer, sentences,
-        ENCODER | {"steps": 5000, "n_ctx": 64, "batch_size": 32},
+        ENCODER | {"steps": 4800, "n_ctx": 32, "batch_size": 64},
     ),
     "spanbert": masked_family(
         "SpanBERT", bert.SpanBERTConfig,
         bert_shape(bert.SpanBERTConfig, "[PAD]", span_width=lambda config: min(200, config.n_embd)), wordpiece, spans,
-        ENCODER | {"steps": 4400, "n_ctx": 64, "batch_size": 32},
+        ENCODER | {"steps": 4400, "n_ctx": 32, "batch_size": 64},
     ),
     "t5": Family(
         "T5", t5.T5, t5.T5Config, t5, t5_shape, t5_tokenizer, t5_dataset, t5_examine, examples.filled_in,
-        defaults=PROSE | {"steps": 4500, "lr": 1e-2, "n_layer": 2, "n_head": 4, "n_embd": 64, "n_ctx": 64,
-                          "batch_size": 32, "warmup_steps": 200, "eval_every": 500, "checkpoint_every": 500},
+        defaults=PROSE | {"vocab_size": 512, "steps": 4800, "lr": 1e-2, "n_layer": 2, "n_head": 4, "n_embd": 64,
+                          "n_ctx": 64, "batch_size": 32, "warmup_steps": 200, "eval_every": 500,
+                          "checkpoint_every": 500},
     ),
     "word2vec": Family(
         "word2vec", word2vec.Word2Vec, word2vec.Word2VecConfig, word2vec, words_shape, words_tokenizer, words_dataset,
