@@ -491,6 +491,18 @@ def test_pairs_of_any_width_fill_their_rows_with_padding_alone(seed, n_ctx):
     assert ((rows["input_ids"] == 0) == (rows["attention_mask"] == 0)).all()
 
 
+@pytest.mark.parametrize("model", ["bert", "spanbert"])
+def test_rows_of_unknown_tokens_alone_are_left_out(model):
+    """A sentence of just as many tokens as a row takes, and one that the vocabulary cannot spell after it."""
+    data, shape, tokenizer, _ = made(model)
+    known, unknown = tokenizer.encode_array("the"), np.array([tokenizer.special_tokens["[UNK]"]], np.uint16)
+    sentence = np.concatenate([*[known] * ((shape.n_ctx - 2) // len(known)), unknown])
+    documents = [[sentence[:-1], *[unknown] * 40], [sentence] * 3]
+    rows = type(data.rows)(documents, tokenizer, shape.n_ctx).draw(np.random.default_rng(0), 0, 0)
+    ordinary = ~np.isin(restored(rows), list(tokenizer.special_tokens.values()))
+    assert ordinary.any(1).all() and len(rows["labels"]) > 2
+
+
 def test_documents_need_not_fill_a_batch():
     data, _, _, _ = made("bert", prose(10), batch_size=200)
     assert data.rows_per_epoch < 200 and len(data.at(0)[0]["input_ids"]) == 200

@@ -60,10 +60,16 @@ class Pairs:
             )
 
     def draw(self, rng, seed, epoch):
-        pairs = next_sentences(self.documents, self.vocabulary, rng, self.n_ctx)
+        pairs = with_words(next_sentences(self.documents, self.vocabulary, rng, self.n_ctx), self.vocabulary)
         drawn = vars(pairs) | vars(mask_tokens(pairs.input_ids, self.vocabulary, rng))
         filled = {"input_ids": self.vocabulary.pad, "labels": IGNORED, "token_type_ids": 0, "attention_mask": 0}
         return drawn | {name: widened(drawn[name], self.n_ctx, fill) for name, fill in filled.items()}
+
+
+def with_words(rows, vocabulary):
+    """The rows that have an ordinary token, which is to be masked; the end of a long sentence may be one [UNK]."""
+    kept = ~vocabulary.is_special(rows.input_ids).all(1)
+    return type(rows)(**{name: array[kept] for name, array in vars(rows).items()})
 
 
 def widened(rows, width, fill):
@@ -79,7 +85,7 @@ class Sentences:
 
     def __init__(self, documents, tokenizer, n_ctx, masks=None):
         self.vocabulary, self.masks = Vocabulary.of(tokenizer), masks
-        self.rows = full_sentences(documents, self.vocabulary, n_ctx)
+        self.rows = with_words(full_sentences(documents, self.vocabulary, n_ctx), self.vocabulary)
 
     def draw(self, rng, seed, epoch):
         ids = self.rows.input_ids
