@@ -261,9 +261,9 @@ def test_compare_of_a_directory_agrees_and_says_what_the_twin_is(name, tmp_path,
     assert notes.get(name, "") in out
 
 
-@pytest.mark.parametrize("preset", ["t5-11b", "llama-65b", "mixtral-8x7b", "deepseek-v3"])
+@pytest.mark.parametrize("preset", ["bert-large", "t5-11b", "llama-65b", "mixtral-8x7b", "deepseek-v3"])
 def test_a_preset_that_does_not_fit_is_refused_in_one_line(preset, capsys, monkeypatch):
-    monkeypatch.setattr("scratchgpt.check.lockstep.command.machine_memory", lambda: 64 * 2**30)
+    monkeypatch.setattr("scratchgpt.check.lockstep.command.machine_memory", lambda: 24 * 2**30)
     assert main(["compare", "--preset", preset]) == 2
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.count("\n") == 1 and "compare a smaller model" in captured.err
