@@ -228,16 +228,16 @@ FAMILIES = {
     ),
     "bert": masked_family(
         "BERT", bert.BERTConfig, bert_shape(bert.BERTConfig, "[PAD]"), wordpiece, pairs,
-        ENCODER | {"steps": 4600, "n_ctx": 64, "batch_size": 32},
+        ENCODER | {"steps": 5600, "n_ctx": 64, "batch_size": 32},
     ),
     "roberta": masked_family(
         "RoBERTa", bert.RoBERTaConfig, bert_shape(bert.RoBERTaConfig, "<pad>"), roberta_tokenizer, sentences,
-        ENCODER | {"steps": 4800, "n_ctx": 32, "batch_size": 64},
+        ENCODER | {"steps": 5400, "n_ctx": 32, "batch_size": 64},
     ),
     "spanbert": masked_family(
         "SpanBERT", bert.SpanBERTConfig,
         bert_shape(bert.SpanBERTConfig, "[PAD]", span_width=lambda config: min(200, config.n_embd)), wordpiece, spans,
-        ENCODER | {"steps": 4400, "n_ctx": 32, "batch_size": 64},
+        ENCODER | {"steps": 5400, "n_ctx": 32, "batch_size": 64},
     ),
     "t5": Family(
         "T5", t5.T5, t5.T5Config, t5, t5_shape, t5_tokenizer, t5_dataset, t5_examine, examples.filled_in,
