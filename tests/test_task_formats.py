@@ -270,6 +270,8 @@ MALFORMED = {  # task, file, what it holds, what is said of it
     "half a character": ("sentence", "a.jsonl", '{"text": "\\ud800", "label": "b"}', "line 1: text has half of a surr"),
     "a label that is none": ("sentence", "a.jsonl", '{"text": "a", "label": [1]}', "line 1: the label is [1]; expecte"),
     "an id that is none": ("sentence", "a.jsonl", '{"text": "a", "label": "b", "id": {}}', "line 1: id is {}; expecte"),
+    "half an id": ("sentence", "a.jsonl", '{"text": "a", "label": "b", "id": "\\ud800"}', "line 1: id has half of"),
+    "half a group": ("sentence", "a.jsonl", '{"text": "a", "label": "b", "group": "\\udfff"}', "line 1: group or ad"),
     "one choice": ("choice", "a.jsonl", '{"context": "a", "choices": ["b"], "label": 0}', "line 1: choices: 1; exp"),
     "an empty choice": ("choice", "a.jsonl", '{"context": "a", "choices": ["b", ""], "label": 0}', "one of choices is"),
     "unknown choice": ("choice", "a.jsonl", '{"context": "a", "choices": ["b", "c"], "label": 2}', "line 1: the label"),
@@ -328,6 +330,11 @@ def test_malformed_is_named(tmp_path, name):
 def test_a_regression_takes_finite_numbers_alone(tmp_path, label):
     with pytest.raises(InputError, match=r"line 3: (the )?label is .*"):
         read(written(tmp_path, "a.tsv", f"text\tlabel\nx\t1\nhi\t{label}\n"), "sentence", "regression")
+
+
+def test_a_number_beyond_any_float_is_no_label(tmp_path):
+    with pytest.raises(InputError, match=r"line 1: the label is 1000.* expected a number"):
+        read(written(tmp_path, "a.jsonl", f'{{"text": "x", "label": {10**400}}}'), "sentence", "regression")
 
 
 def test_tasks_problems_and_missing_files_are_named(tmp_path):

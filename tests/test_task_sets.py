@@ -60,9 +60,19 @@ def test_another_seed_draws_another_split():
     )  # of ~200
 
 
-def test_examples_of_which_one_has_no_group_are_drawn():
-    validation = split(grouped(["b", None, *["a"] * 18]))[1]
-    assert len(validation) == 2 and {e.text for e in validation} != {"0"}
+def test_groups_with_a_gap_are_refused_for_they_could_fall_on_both_sides():
+    gap = [*grouped(["b", "a", "a"]), SentenceExample("x", "x", where="a.tsv, line 5")]
+    with pytest.raises(InputError, match=r"a\.tsv, line 5: it has no group, others have; give every example one"):
+        split(gap)
+
+
+def test_a_single_group_is_no_reason_not_to_split():
+    assert [len(side) for side in split(grouped("a" * 20))] == [18, 2]
+
+
+def test_groups_may_be_called_anything():
+    names = ["9" * 5000, "", "day ٣", "²", "day 10"]  # Python reads no number of 5,000 digits
+    assert len(split(grouped(names))[1]) == 1
 
 
 def test_a_share_is_taken_as_it_is_written():

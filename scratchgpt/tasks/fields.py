@@ -151,7 +151,7 @@ def name_of(values, names, where):
     value = next((values[name] for name in names if not absent(values.get(name))), None)
     if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
         raise InputError(f"{where}: {' or '.join(names)} is {value!r:.60}; expected a name or a whole number")
-    return None if value is None else str(value)
+    return None if value is None else sound(str(value), " or ".join(names), where)
 
 
 def label_of(values, where, problem, labelled):
@@ -177,7 +177,7 @@ def label_name(label, where):
 def number_of(label, where):
     try:
         number = math.nan if isinstance(label, bool) else float(label)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # a whole number may be beyond any float
         number = math.nan
     if not math.isfinite(number):
         raise InputError(f"{where}: the label is {label!r:.60}; expected a number, for a regression")
