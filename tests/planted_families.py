@@ -62,6 +62,7 @@ HEADS = {
     "roberta, regression": HeadConfig(ROBERTA_SHAPE, "sentence", LABELS, "regression"),
     "gpt, sentence and lm": HeadConfig(GPT_SHAPE, "sentence", LABELS, lm_weight=0.5),
     "gpt, choice and lm": HeadConfig(GPT_SHAPE, "choice", lm_weight=0.5),
+    "gpt, tag and lm": HeadConfig(GPT_SHAPE, "tag", LABELS, lm_weight=0.5),
 }
 CONFIGS = FAMILIES | OTHERS | HEADS
 

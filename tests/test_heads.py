@@ -44,9 +44,9 @@ CASES = [(backbone, head) for backbone in BACKBONES for head in HEADS]
 
 
 def make(backbone, head, dtype="float64", ops="reference", seed=1, xp=None, **fixed):
-    """A head with nothing trivial in it; on a GPT sentences and choices have the language model's loss besides."""
+    """A head with nothing trivial in it; on a GPT all but spans have the language model's loss besides."""
     options = dict(HEADS[head])
-    if backbone.startswith("GPT") and options["task"] in ("sentence", "choice"):
+    if backbone.startswith("GPT") and options["task"] != "span":
         options["lm_weight"] = 0.5
     config = HeadConfig(replace(BACKBONES[backbone], **fixed), **options)
     model = MODELS[config.task](config, seed=None, dtype=dtype, ops=table(ops), xp=xp)
@@ -175,6 +175,19 @@ def test_the_language_models_part_is_the_gpts_own_loss_over_each_row(seed):
         rows.append(float(model.backbone.loss({"input_ids": ids[None, : mask.sum()]})[0]))
     n = model.count_targets(batch)  # a row without a label counts in the sum, as the text is there
     assert math.isclose(extra, 0.5 * sum(rows) / n, rel_tol=1e-9)
+
+
+@given(seed=SEEDS)
+def test_beside_tags_each_rows_language_loss_counts_as_its_tags_do(seed):
+    """The loss of tags is a mean over words; that of the texts beside it is still a mean over texts."""
+    model = make("GPT", "tag", seed=seed)
+    batch = draw_batch(model, "tag", seed)
+    alone = MODELS["tag"](replace(model.config, lm_weight=0.0), seed=None, dtype="float64", ops=model.ops)
+    alone.params.data[:] = model.params.data
+    extra = float(model.loss(batch)[0]) - float(alone.loss(batch)[0])
+    rows = [float(model.backbone.loss({"input_ids": ids[None, : mask.sum()]})[0])
+            for ids, mask in zip(batch["input_ids"], batch["attention_mask"])]  # fmt: skip
+    assert math.isclose(extra, 0.5 * np.average(rows, weights=(batch["labels"] != IGNORED).sum(1)), rel_tol=1e-9)
 
 
 # the context of a span

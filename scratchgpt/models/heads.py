@@ -139,7 +139,7 @@ class Head:
         loss, loss_cache = self.task_loss(logits, targets, scale)
         lm_cache = None
         if self.config.lm_weight:
-            lm_loss, lm_cache = self.lm_forward(x, inputs, scale / R)
+            lm_loss, lm_cache = self.lm_forward(x, inputs, self.lm_scale(targets, scale) / R)
             loss = loss + lm_loss
         return loss, (backbone_cache, logits_cache, loss_cache, lm_cache, x.shape)
 
@@ -211,6 +211,10 @@ class Head:
         return blocks.dropout_backward(ops, dh, drop_cache)
 
     # ---- the language model's loss beside the task's
+
+    def lm_scale(self, targets, scale):
+        """What an input's mean next-token loss counts, a number or (n, 1), where a target of the task counts scale."""
+        return scale
 
     def lm_forward(self, x, inputs, scale):
         """lm_weight times the mean over the inputs of each one's mean next-token loss, as GPT-1's code has it."""
@@ -324,6 +328,10 @@ class TagHead(Head):
     def task_loss_backward(self, dloss, cache):
         cache, shape = cache
         return self.ops.at("loss").softmax_cross_entropy_backward(dloss, cache).reshape(shape)
+
+    def lm_scale(self, targets, scale):
+        """An input counts as its tags do together, so that the whole is a mean over inputs here too."""
+        return scale * (targets != IGNORED).sum(1, keepdims=True)
 
     def read_targets(self, batch):
         return self.read_labels(batch, np.shape(needed(batch, "input_ids")), self.config.n_outputs, "tags are")

@@ -111,7 +111,7 @@ def head_loss(config, twin, batch):
 
 def lm_loss(twin, config, x, inputs, batch):
     """lm_weight times the mean over the inputs of each one's mean next-token loss. It is divided by the number of rows
-    that have a label of the task, and each row's inputs share its part."""
+    that have a label of the task, and each row's inputs share its part; of tags, an input counts as its tags do."""
     from torch.nn import functional as F
 
     from scratchgpt.check.lockstep.taps import tap
@@ -121,7 +121,10 @@ def lm_loss(twin, config, x, inputs, batch):
     weight = twin.transformer.get_input_embeddings().weight if config.tied_head else twin.lm_head.weight
     logits = F.linear(tap(twin, "lm", x[:, :-1]), weight)
     losses = F.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none") * counted
-    mean = (losses.sum(1) / counted.sum(1).clamp(min=1)).sum() / (len(ids) // len(batch["input_ids"]))
+    each = losses.sum(1) / counted.sum(1).clamp(min=1)  # (B R,)
+    if config.task == "tag":
+        each = each * (batch["labels"] != IGNORED).sum(1)
+    mean = each.sum() / (len(ids) // len(batch["input_ids"]))
     return tap(twin, "lm_loss", config.lm_weight * mean / n_targets(config, batch))
 
 
