@@ -177,6 +177,15 @@ def test_seeds_share_the_split_and_their_mean_is_printed(sg):
     assert f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}" in printed
 
 
+def test_from_scratch_every_seed_has_weights_of_its_own(sg, monkeypatch):
+    from scratchgpt.finetuning import command
+
+    fresh, seeds = command.fresh, []
+    monkeypatch.setattr(command, "fresh", lambda model, seed: seeds.append(seed) or fresh(model, seed))
+    assert sg("finetune bert --task sentence --data t.tsv --from-scratch --seeds 3,1 --out o --quiet", *QUICK)[0] == 0
+    assert seeds == [3, 1]
+
+
 def test_an_interrupted_run_keeps_the_best_model_so_far(sg, monkeypatch):
     from scratchgpt.finetuning.loop import Finetuner
 
@@ -193,10 +202,45 @@ def test_an_interrupted_run_keeps_the_best_model_so_far(sg, monkeypatch):
     assert sg("predict out")[0] == 0
 
 
+@pytest.mark.parametrize("moment", ["loop.Finetuner.evaluated", "run.write_predictions"])
+def test_a_run_interrupted_before_a_model_is_whole_leaves_none(sg, monkeypatch, moment):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    command = "finetune bert --task sentence --data t.tsv --out out --quiet"
+    with monkeypatch.context() as patch:
+        patch.setattr(f"scratchgpt.finetuning.{moment}", stop)
+        code, _, err = sg(command, *QUICK)
+    assert code == 130 and "interrupted at step 6; nothing was saved" in err and os.listdir("out") == []
+    assert sg(command, *QUICK)[0] == 0  # without --force
+
+
+def test_models_and_data_may_have_any_name(sg):
+    for name in (r"x$\foo$", os.fsdecode(b"caf\xe9")):
+        try:
+            os.symlink("bert", name)
+        except OSError:
+            pytest.skip("this file system wants names in UTF-8")
+        os.symlink("t.tsv", f"{name}.tsv")
+        assert (
+            sg("finetune", name, "--task", "sentence", "--data", f"{name}.tsv", "--out", f"{name}-out", *QUICK)[0] == 0
+        )
+        assert sg("predict", f"{name}-out")[0] == 0
+        assert record_of(f"{name}-out")["data"]["data"] == os.path.realpath(f"{name}.tsv")
+
+
 def test_a_run_that_diverges_says_so(sg):
     code, _, err = sg("finetune bert --task regression --data t.tsv --out out".replace("regression", "sentence"),
                       *QUICK[:-1], "1e30")  # fmt: skip
     assert code == 1 and "try a lower lr" in err and err.count("\n") == 1
+
+
+def test_a_model_that_its_last_update_ruined_is_not_kept(sg):
+    """That step's loss is still finite; only who asks the model sees it."""
+    options = ["--epochs", "1", "--batch-size", "99", "--warmup", "0", "--lr", "1e38", "--quiet"]
+    code, _, err = sg("finetune bert --task sentence --data t.tsv --out out", *options)
+    assert code == 1 and "what the model says is not finite" in err and err.count("\n") == 1
+    assert os.listdir("out") == ["metrics.jsonl"]
 
 
 # predictions for texts and for other files
@@ -379,6 +423,13 @@ PREDICT = {
     "both": ("predict out --text a --data t.tsv", "not allowed with"),
     "a file for texts": ("predict out --text a --out x", "--out is for the predictions of --data"),
     "a directory for the file": ("predict out --data t.tsv --out bert", "bert is a directory"),
+    "the examples' file": (
+        "predict out --data t.tsv --out t.tsv",
+        "--out is t.tsv, which holds the examples or the mo",
+    ),
+    "the validation's file": ("predict out --out ./t.tsv", "--out is t.tsv, which holds"),
+    "the model's file": ("predict out --data t.tsv --out out/config.json", "--out is out/config.json, which holds"),
+    "labels it does not know, into a new folder": ("predict out --data m.tsv --out new/x.jsonl", "'F|D' is unknown"),
 }
 
 
@@ -389,13 +440,16 @@ def test_predictions_that_cannot_be_made_are_refused(sg, name):
     words = [""] if line.endswith(" ") else []
     code, _, err = sg(line, *words)
     assert code == 2 and err.count("\n") == 1 and message in err, err
+    assert not os.path.exists("new")
 
 
 def test_a_record_that_is_not_one_is_refused(sg):
     finetuned(sg, "sentence")
     record = record_of("out")
     for damaged in (record | {"task": "poem"}, record | {"settings": {}} | {"settings": None}, {},
-                    record | {"settings": record["settings"] | {"longest": "a"}}):  # fmt: skip
+                    record | {"settings": record["settings"] | {"longest": "a"}},
+                    record | {"settings": record["settings"] | {"longest": 0}},
+                    *(record | {"data": record["data"] | {name: []}} for name in record["data"])):  # fmt: skip
         with open("out/finetune.json", "w") as file:
             json.dump(damaged, file)
         code, _, err = sg("predict out")

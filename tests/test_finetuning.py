@@ -207,6 +207,8 @@ def test_an_answer_counts_only_where_a_window_holds_it_whole(place):
         else:
             assert row.target == (0, 0)
     assert 1 <= whole < len(rows)
+    may_be = one.training_batch(rows)["context_mask"]  # no answer has to lose where there is one
+    assert all(np.flatnonzero(mask).tolist() == [0, *range(3, 31)] for mask in may_be)
 
 
 @pytest.mark.parametrize("window", [0, 1])
@@ -282,6 +284,13 @@ def test_every_word_has_one_tag_at_its_first_piece_however_long_the_sentence(fam
     said = [np.eye(3)[np.where(each == -100, 0, each)] for each in labels]
     (prediction,) = one.predictions([TagExample(words, None)], rows, said)
     assert prediction.value == tags and len(prediction.score) == n
+
+
+def test_a_word_is_tagged_in_the_window_with_most_around_it():
+    one = coder("BERT", "tag", labels=("O", "B-PER"))
+    rows = one.rows([TagExample(("fox",) * 70, None)])
+    inner = [min(place, len(row.inputs[0].ids) - 1 - place) for row in rows for place in row.places.values()]
+    assert len(rows) == 4 and len(inner) == 70 and sum(each < 7 for each in inner) == 12  # at the two ends of the text
 
 
 def test_words_are_tokens_as_they_are_in_a_text_with_a_space_before_all_but_the_first():
@@ -383,6 +392,20 @@ def test_the_same_seed_gives_the_same_bits_and_another_others(family):
     assert not np.array_equal(one.model.params.data, other.model.params.data)
 
 
+@pytest.mark.parametrize("change", [{"weight_decay": 0.5}, {"grad_clip": 1e-3}, {"warmup": 0.9}, {"batch_size": 3}])
+def test_every_option_of_the_optimisation_reaches_the_weights(change):
+    ways = [Finetuner(*MODELS["BERT"], sentences(), sentences(), "sentence", replace(QUICK, **each))
+            for each in ({}, change)]  # fmt: skip
+    for way in ways:
+        way.run()
+    assert not np.array_equal(*(way.model.params.data for way in ways))
+
+
+def test_the_default_rate_is_bert_bases_at_its_width():
+    tuner = Finetuner(*MODELS["BERT"], sentences(), sentences(), "sentence")
+    assert tuner.lr == 0.04 / 16 and tuner.lr * 16 / 768 == pytest.approx(5e-5, rel=0.05)
+
+
 def test_every_epoch_visits_every_example_once_in_an_order_of_its_own():
     data = sentences(10), sentences(), "sentence"
     tuners = [Finetuner(*MODELS["BERT"], *data, replace(QUICK, seed=seed)) for seed in (0, 1)]
@@ -405,6 +428,14 @@ def test_finetuning_on_the_strict_device_gives_the_bits_of_numpy(family, task):
     assert isinstance(results[1].model.params.data, strict_device.ndarray)
     assert np.array_equal(results[0].model.params.data, results[1].model.params.data.get())
     assert results[0].predictions == results[1].predictions
+
+
+def test_every_step_draws_its_own_dropout(monkeypatch):
+    tuner, keys = Finetuner(*MODELS["BERT"], sentences(), sentences(), "sentence", replace(QUICK, seed=5)), []
+    draw = tuner.shards.loss_and_grad
+    monkeypatch.setattr(tuner.shards, "loss_and_grad", lambda batches, *key: keys.append(key) or draw(batches, *key))
+    tuner.run()
+    assert keys == [(5, step) for step in range(6)]
 
 
 def test_dropout_is_the_models_own():

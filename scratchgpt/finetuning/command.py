@@ -12,7 +12,7 @@ from scratchgpt import interop
 from scratchgpt.errors import InputError
 from scratchgpt.finetuning.curve import draw_finetuning
 from scratchgpt.finetuning.loop import FinetuneConfig, Finetuner, backbone_of, fresh, said
-from scratchgpt.finetuning.run import CURVE, FILES, Data, begin, check_can_be_saved, keep, log
+from scratchgpt.finetuning.run import CURVE, FILES, Data, begin, check_can_be_saved, clear, keep, log
 from scratchgpt.progress import clock, print_table
 from scratchgpt.run import check_can_be_made
 from scratchgpt.tasks import SETS, TASKS
@@ -133,8 +133,8 @@ def run(tuner, out, record, args):
     best, begun = [], time.monotonic()
 
     def better(result):
-        best[:] = [result]
         keep(out, result, tuner.validation, record)
+        best[:] = [result]
 
     if not args.quiet:
         introduce(tuner, out, args)
@@ -142,6 +142,8 @@ def run(tuner, out, record, args):
         begin(out)
         result = tuner.run(args.quiet, better, lambda each: log(out, each))
     except KeyboardInterrupt:
+        if not best:
+            clear(out)
         left = f"the best model so far, of epoch {best[0].epoch}, is in {out}" if best else "nothing was saved"
         raise KeyboardInterrupt(f"interrupted at step {tuner.done}; {left}") from None
     title = f"{Path(args.data).stem}, {args.task}: {described(tuner)}"

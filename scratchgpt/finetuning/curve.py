@@ -42,5 +42,6 @@ def draw_finetuning(path, history, majority, title):
         axes.set_xlim(0, history[-1]["step"] * 1.02)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize=11)
+    title = title.encode("utf-8", "replace").decode()  # it has a file's name, of any bytes, and $ in it means a dollar
+    figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize=11, parse_math=False)
     write_atomically(path, lambda temporary: figure.savefig(temporary, format="png"))

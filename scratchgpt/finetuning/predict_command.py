@@ -5,7 +5,7 @@ from pathlib import Path
 
 from scratchgpt.errors import InputError
 from scratchgpt.finetuning.predicting import predict
-from scratchgpt.finetuning.run import PREDICTIONS, Data, open_finetuned, write_predictions
+from scratchgpt.finetuning.run import FILES, PREDICTIONS, Data, open_finetuned, write_predictions
 from scratchgpt.progress import print_table
 from scratchgpt.run import check_can_be_made
 from scratchgpt.tasks import (
@@ -61,6 +61,7 @@ def main(args):
     if args.text:
         show(examples, said, task)
         return
+    out.parent.mkdir(parents=True, exist_ok=True)
     write_predictions(out, examples, said)
     print(f"{len(examples):,} predictions in {out}")
     known = [n for n, example in enumerate(examples) if gold(example) is not None]
@@ -81,17 +82,21 @@ def task_of(model, record, args):
 def read_data(args, task, problem, record):
     """(examples, the file for their predictions); the file could be written."""
     if args.data is not None:
-        examples = read(args.data, task, problem, labelled=False)
-        out = Path(args.out or Path(args.directory) / f"predictions-{Path(args.data).stem}.jsonl")
+        examples, sources = read(args.data, task, problem, labelled=False), [args.data]
+        name = f"predictions-{Path(args.data).stem}.jsonl"
     elif "data" in record:
-        examples = Data(**record["data"]).read(task, problem)[1]
-        out = Path(args.out or Path(args.directory) / PREDICTIONS)
+        data = Data(**record["data"])
+        examples, sources, name = data.read(task, problem)[1], [data.data, data.val or data.data], PREDICTIONS
     else:
         raise InputError(f"{args.directory} does not say what it was finetuned on; give --data FILE or --text")
+    directory = Path(args.directory)
+    out = Path(args.out or directory / name)
     if out.is_dir():
         raise InputError(f"{out} is a directory; expected a file for the predictions")
+    kept = [*sources, *(directory / each for each in FILES if each != PREDICTIONS)]
+    if out.resolve() in [Path(each).resolve() for each in kept]:
+        raise InputError(f"--out is {out}, which holds the examples or the model; give another file")
     check_can_be_made(out.parent)
-    out.parent.mkdir(parents=True, exist_ok=True)
     return examples, out
 
 

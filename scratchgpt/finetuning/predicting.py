@@ -2,7 +2,10 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+
 from scratchgpt.backend import available_cores, blas_threads, silence_float_warnings, to_host
+from scratchgpt.errors import NonFiniteError
 from scratchgpt.finetuning.coders import CODERS, Settings
 
 ROWS = 32  # that are run at once
@@ -12,7 +15,8 @@ def predict(model, tokenizer, examples, settings=None, threads=None):
     """[Prediction] of examples, in their order.
 
     model: a Head; tokenizer: its own; settings: what it was finetuned with (`open_finetuned` reads them). The numbers
-    do not depend on the threads. Raises InputError for an example that does not fit the model.
+    do not depend on the threads. Raises InputError for an example that does not fit the model, NonFiniteError when what
+    it says is no number.
     """
     coder = CODERS[model.config.task](model.config, tokenizer, settings or Settings())
     rows = coder.rows(examples)
@@ -21,7 +25,7 @@ def predict(model, tokenizer, examples, settings=None, threads=None):
 
 def outputs(model, coder, rows, threads=None):
     """What model.logits says of each row, on the host and without a batch's first axis. Rows of a size are run
-    together; each batch by one thread."""
+    together; each batch by one thread. Raises NonFiniteError."""
     order = sorted(range(len(rows)), key=lambda n: (len(rows[n].inputs), max(len(one.ids) for one in rows[n].inputs)))
     batches = list(alike(rows, order, ROWS))
     threads = 1 if model.xp.__name__ != "numpy" else threads or available_cores()
@@ -29,7 +33,10 @@ def outputs(model, coder, rows, threads=None):
     def run(numbers):
         with silence_float_warnings(model.xp):
             said = model.logits(coder.batch([rows[n] for n in numbers]))
-        return list(zip(*map(to_host, said))) if isinstance(said, tuple) else list(to_host(said))
+        parts = [to_host(part) for part in (said if isinstance(said, tuple) else (said,))]
+        if not all(np.isfinite(part).all() for part in parts):
+            raise NonFiniteError("what the model says is not finite: it diverged in training; try a lower lr")
+        return list(zip(*parts)) if isinstance(said, tuple) else list(parts[0])
 
     found = [None] * len(rows)
     with blas_threads(1), ThreadPoolExecutor(threads) as pool:

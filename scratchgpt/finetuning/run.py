@@ -61,6 +61,11 @@ def check_can_be_saved(config):
 def begin(out):
     """Makes the directory, and clears it of another run, which the user has agreed to."""
     out.mkdir(parents=True, exist_ok=True)
+    clear(out)
+
+
+def clear(out):
+    """Removes a run's files."""
     for name in FILES:
         (out / name).unlink(missing_ok=True)
 
@@ -79,7 +84,7 @@ def keep(out, result, examples, record):
         "settings": asdict(result.settings), "epoch": result.epoch, "metrics": result.metrics,
         "majority": result.majority,
     }  # fmt: skip
-    write_text(out / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    write_text(out / RECORD, json.dumps(record, indent=2) + "\n")  # in ASCII: a path may hold what is not UTF-8
 
 
 def write_predictions(path, examples, predictions):
@@ -95,18 +100,19 @@ def open_finetuned(directory, device="cpu"):
     directory = Path(directory)
     model = interop.load(directory, device=device)
     if not isinstance(model, Head):
-        raise InputError(f"{directory} holds a {type(model).__name__} without a task's head; finetune it first: "
-                         f"scratchgpt finetune {directory}")  # fmt: skip
+        raise InputError(f"{directory} holds a {type(model).__name__} without a task's head; expected one that "
+                         "scratchgpt finetune put on a BERT or a GPT")  # fmt: skip
     tokenizer = interop.load_tokenizer(directory)
     path = directory / RECORD
     if not path.exists():
         return model, tokenizer, Settings(), {}
     record = read_json(path)
     try:
-        settings, _ = Settings(**record["settings"]), Data(**record["data"])
-        sound = record["task"] in TASKS and all(
-            type(getattr(settings, each.name)) is each.type for each in fields(Settings)
+        settings, data = Settings(**record["settings"]), Data(**record["data"])
+        typed = all(
+            isinstance(getattr(said, each.name), each.type) for said in (settings, data) for each in fields(said)
         )
+        sound = typed and record["task"] in TASKS and settings.longest > 0
     except (KeyError, TypeError):
         sound = False
     if not sound:
