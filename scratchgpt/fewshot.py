@@ -73,7 +73,7 @@ def main(args):
 def read_shots(text):
     """[0, 1, 4] of "0,1,4"."""
     words = text.split(",")
-    if not all(word.strip().isdecimal() for word in words):
+    if not all(word.strip().isdecimal() and len(word) < 10 for word in words):
         raise InputError(f"--shots is {text!r}; expected numbers of demonstrations with commas between, such as 0,1,4")
     return sorted({int(word) for word in words})
 
@@ -83,7 +83,7 @@ def load_gpt(directory, device="cpu"):
     model = interop.load(directory, device=device)
     if not isinstance(model, GPT):
         raise InputError(f"{directory} holds a {type(model).__name__}; expected a GPT or a Llama, which predict the "
-                         "next token (scratchgpt finetune trains the others for a task)")  # fmt: skip
+                         "next token (scratchgpt finetune trains a BERT for a task)")  # fmt: skip
     return model, interop.load_tokenizer(directory)
 
 

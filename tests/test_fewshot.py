@@ -311,6 +311,7 @@ def test_what_cannot_be_asked_is_told_in_one_line(capsys, directory, file, tmp_p
         (("--task", file, "--shots", "1,two"), "--shots is '1,two'; expected numbers"),
         (("--task", file, "--shots", "-1"), "--shots is '-1'"),
         (("--task", file, "--shots", ""), "--shots is ''"),
+        (("--task", file, "--shots", "9" * 5000), "--shots is '99"),
         (("--task", file, "--shots", "500"), "500 shots; there are only 116 training examples"),
         (("--task", file, "--examples", "0"), "--examples is 0; expected 1 or more"),
         (("--task", file, "--seed", "-1"), "--seed is -1; expected 0 or more"),
