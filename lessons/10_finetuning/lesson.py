@@ -176,7 +176,7 @@ for task in makers:
 # ### Where a head looks
 #
 # The gradient says it. One row of eight tokens through each head, and its loss back to the vectors of the last block:
-# below is the length of d loss / d vector at each token.
+# below is each token's share of the lengths of d loss / d vector.
 
 # %% [markdown] predict
 # At how many of the eight positions does the *sentence* head's loss have a gradient in the last block's vectors?
@@ -207,8 +207,8 @@ for task, batch in batches.items():
     dlogits = model.task_loss_backward(1.0, cache[2])  # @over
     model.logits_backward(dx, dlogits, cache[1], model.params.g)  # @over
     reach.append(np.sqrt((dx[0] ** 2).sum(-1)))
-reach = np.array(reach)
-print(Heat(reach, list(batches), tokenizer.tokens(row[0]), title="|d loss / d vector|"))
+reach = 100 * np.array(reach) / np.sum(reach, 1, keepdims=True)
+print(Heat(reach, list(batches), tokenizer.tokens(row[0]), title="Each position's share of |d loss / d vector|, %"))
 print({task: round(value, 3) for task, value in starts.items()})
 
 # %% [markdown]
