@@ -354,5 +354,5 @@ assert loss_of[0.0] > loss_of[0.5]
 # - `scratchgpt homework start span_decoding`: from start and end scores to the best span that begins before it ends.
 # - `scratchgpt homework start mlm_batch`: the batches that made the checkpoint.
 #
-# On real data: `scratchgpt train --model bert`, then `scratchgpt finetune DIR --task sentence --data sentiment`, and
-# the same again with `--from-scratch`.
+# On real data: `scratchgpt train --model bert`, then `scratchgpt finetune runs/addresses-bert --task sentence --data
+# sentiment --truncate`, and the same again with `--from-scratch`.
